@@ -1,0 +1,104 @@
+//! The commands of the program, one a file: its options, and a `run` that does it.
+//!
+//! A command prints what it was asked for on standard output and nothing else; an error is for
+//! [`cli::main`](crate::cli::main) to print.
+
+pub mod check;
+pub mod ctl;
+pub mod lab15;
+mod listing;
+pub mod ls;
+pub mod read;
+mod remote;
+pub mod rm;
+pub mod serve;
+pub mod stat;
+pub mod write;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::client;
+use crate::ctl::saved::SavedError;
+use crate::integrity::state::StateError;
+use crate::namespace;
+
+/// Why a command failed. The text is one line, for people.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Something at a server.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// Something with a file of this machine.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Standard input can't be read.
+    #[error("standard input: {0}")]
+    Input(#[source] io::Error),
+    /// Standard output can't be written.
+    #[error("standard output: {0}")]
+    Output(#[source] io::Error),
+    /// A message for a ctl file that can't be sent.
+    #[error("line {line}: {why}")]
+    Line {
+        /// Which line of the input, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// The transcript of `lab15` is not the lab's.
+    #[error("{0} of the lab's commands did not do what the lab says")]
+    Differs(usize),
+    /// The server can't start, or can't go on.
+    #[error("{0}")]
+    Server(#[source] io::Error),
+    /// A name space file.
+    #[error(transparent)]
+    Namespace(namespace::FileError),
+    /// A saved ctl.
+    #[error("{}: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Which line of it, and why.
+        source: SavedError,
+    },
+    /// A file of keys that others than its owner can get at.
+    #[error("{path}: mode {mode:04o}: others can get at the keys in it; chmod 600 {path}", path = path.display())]
+    OpenKeys {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    State(StateError),
+    /// There is no directory to serve.
+    #[error("no directory to serve: neither XDG_DATA_HOME nor HOME is set; give --root DIR")]
+    NoRoot,
+    /// Everything has been said already.
+    #[error("some of it failed")]
+    Told,
+}
+
+impl Error {
+    /// Whether there is nothing left to tell: it has been told, or whoever read the output has
+    /// closed it and wants no more.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Error::Told => true,
+            Error::Output(error) | Error::Client(client::Error::Output(error)) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What worker threads and other servers have done, and the answers that come of it.
+
+use styx::server::Ename;
+
+use super::clients::find_client;
+use super::workers::Outcome;
+use super::{Server, link_token};
+use crate::inner::File;
+use crate::transfer::Done;
+use crate::tree::{Answered, ClientId, World};
+
+impl Server {
+    /// Goes on with what worker threads and other servers have done. True if there was anything.
+    pub(super) fn finish_jobs(&mut self) -> bool {
+        let mut any = false;
+        let host = &mut self.host;
+        while let Some(outcome) = host.workers.next() {
+            any = true;
+            let World { transfers, control, .. } = &mut self.world;
+            match outcome {
+                Outcome::Read(op, result) => {
+                    transfers.complete(
+                        host,
+                        op,
+                        result.as_deref().map(Done::Read).map_err(Ename::clone),
+                    );
+                }
+                Outcome::Wrote(op, result) => {
+                    transfers.complete(host, op, result.map(Done::Wrote));
+                }
+                Outcome::Synced(op, result) => {
+                    transfers.complete(host, op, result.map(|()| Done::Synced));
+                }
+                Outcome::Recorded(log, result) => {
+                    for (op, result) in host.logs.recorded(&mut host.workers, log, result) {
+                        transfers.complete(host, op, result.map(|()| Done::Recorded));
+                    }
+                }
+                Outcome::Saved(job, saved) => {
+                    let saved = host.saved(saved);
+                    control.saved(host, job, saved);
+                }
+                Outcome::Walked(job, walked) => control.walked(host, job, walked),
+                Outcome::Opened(job, opened) => {
+                    control.opened(host, job, opened.map(File::Local));
+                }
+                Outcome::Resolved(number, addresses) => {
+                    let (registry, token) = (self.poll.registry(), link_token(number));
+                    host.links[number].resolved(addresses, registry, token, host.now);
+                }
+                Outcome::Exported(job, told) => self.world.host_told(host, job, told),
+            }
+        }
+        let World { transfers, control, .. } = &mut self.world;
+        for number in 0..host.links.len() {
+            use crate::inner::remote::Done as Remote;
+            while let Some(done) = host.links[number].mount.next_done() {
+                any = true;
+                match done {
+                    Remote::Read(op, result) => {
+                        let result = result.as_deref().map(Done::Read).map_err(Ename::clone);
+                        transfers.complete(host, op, result);
+                    }
+                    Remote::Wrote(op, result) => {
+                        transfers.complete(host, op, result.map(Done::Wrote));
+                    }
+                    Remote::Synced(op, result) => {
+                        transfers.complete(host, op, result.map(|()| Done::Synced));
+                    }
+                    Remote::Walked(job, walked) => control.walked(host, job, walked),
+                    Remote::Opened(job, opened) => {
+                        control.opened(host, job, opened.map(File::Remote));
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    /// Gives the answers that have come to those who wait for them.
+    pub(super) fn deliver(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) {
+        let mut told: Vec<usize> = Vec::new();
+        while let Some(answered) = self.world.next_answer(saved) {
+            self.answer(answered, &mut told);
+        }
+        // A turn sends what was answered, and takes messages that waited for it.
+        told.into_iter().for_each(|index| self.make_ready(index));
+    }
+
+    /// Ends the reads that wait for something to happen: of one client, or of all.
+    pub(super) fn release(&mut self, client: Option<ClientId>) {
+        let mut told: Vec<usize> = Vec::new();
+        while let Some(answered) = self.world.next_released(client) {
+            self.answer(answered, &mut told);
+        }
+        told.into_iter().for_each(|index| self.make_ready(index));
+    }
+
+    pub(super) fn answer(&mut self, answered: Answered, told: &mut Vec<usize>) {
+        let Answered { client: ClientId(token), request, answer } = answered;
+        let Some((index, client)) = find_client(&mut self.clients, token) else {
+            if let Ok(answer) = answer {
+                self.world.discard(&mut self.host, answer);
+            }
+            return;
+        };
+        client.connection.answer(request, answer, &mut self.world, &mut self.host);
+        if !told.contains(&index) {
+            told.push(index);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Clients: they come in, have their turns, and go.
+
+use std::io;
+use std::time::Instant;
+
+use mio::Token;
+use slab::Slab;
+
+use super::connection::{Connection, Turn};
+use super::stream::Stream;
+use super::{ACCEPT_PAUSE, CLIENT, GENERATION, INDEX, Server};
+use crate::limits;
+use crate::tree::ClientId;
+
+pub(super) struct Client {
+    pub connection: Connection,
+    pub generation: u32,
+    pub is_ready: bool,
+    pub stdio: bool,
+}
+
+pub(super) fn client_token(index: usize, generation: u32) -> Token {
+    Token(CLIENT | ((generation & GENERATION) as usize) << 32 | index)
+}
+
+impl Server {
+    pub(super) fn accept(&mut self, listener: usize) {
+        if self.resting.is_some() {
+            return;
+        }
+        while let Some(listener) = self.listeners.get(listener) {
+            match listener.accept(&self.admission) {
+                Ok(Err(why)) => tracing::warn!("refused: {why}"),
+                Ok(Ok(_)) if self.clients.len() >= limits::CLIENTS => {
+                    tracing::warn!("refused: {} clients are connected", limits::CLIENTS);
+                }
+                Ok(Ok(stream)) => {
+                    tracing::debug!("a client connects");
+                    if let Err(error) = self.admit(stream, false) {
+                        tracing::warn!(%error, "a client could not be admitted");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no more clients can be accepted for now");
+                    self.resting = Some(Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn admit(&mut self, stream: Stream, stdio: bool) -> io::Result<()> {
+        let entry = self.clients.vacant_entry();
+        let index = entry.key();
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation & GENERATION;
+        let token = client_token(index, generation);
+        let mut connection = Connection::new(stream, ClientId(token.0), self.limits);
+        connection.stream().register(self.poll.registry(), token)?;
+        entry.insert(Client { connection, generation, is_ready: true, stdio });
+        if !stdio {
+            self.handshakes.push_back((Instant::now() + limits::HANDSHAKE, token.0));
+        }
+        self.ready.push_back(index);
+        Ok(())
+    }
+
+    /// Hangs up on those that have not said what they speak in time.
+    pub(super) fn end_handshakes(&mut self) {
+        while let Some(&(until, token)) = self.handshakes.front() {
+            let waits = find_client(&mut self.clients, token)
+                .filter(|(_, client)| !client.connection.has_begun());
+            match waits.map(|(index, _)| index) {
+                Some(_) if until > self.host.now => return,
+                Some(index) => self.dismiss(index),
+                None => {}
+            }
+            self.handshakes.pop_front();
+        }
+    }
+
+    pub(super) fn happened(&mut self, event: &mio::event::Event) {
+        let Token(token) = event.token();
+        let Some((index, client)) = find_client(&mut self.clients, token) else { return };
+        client.connection.happened(event);
+        self.make_ready(index);
+    }
+
+    pub(super) fn make_ready(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && !std::mem::replace(&mut client.is_ready, true)
+        {
+            self.ready.push_back(index);
+        }
+    }
+
+    /// One turn for each client that has something to do. Who has more waits for the next round.
+    pub(super) fn take_turns(&mut self) {
+        if !self.ready.is_empty() {
+            self.world.client_came(self.host.now);
+        }
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else { return };
+            let Some(client) = self.clients.get_mut(index) else { continue };
+            client.is_ready = false;
+            let listen = self.ending.is_none();
+            match client.connection.take_turn(
+                &mut self.world,
+                &mut self.host,
+                &mut self.buffers,
+                listen,
+            ) {
+                Turn::Idle => {}
+                Turn::Last(client) => self.release(Some(client)),
+                Turn::More => self.make_ready(index),
+                Turn::Over => self.dismiss(index),
+            }
+        }
+    }
+
+    pub(super) fn dismiss(&mut self, index: usize) {
+        let mut client = self.clients.remove(index);
+        client.connection.close(&mut self.world, &mut self.host);
+        if client.stdio && self.listeners.is_empty() {
+            self.end();
+        }
+    }
+}
+
+/// The client that a token means, unless it is gone.
+pub(super) fn find_client(
+    clients: &mut Slab<Client>,
+    token: usize,
+) -> Option<(usize, &mut Client)> {
+    let index = token & INDEX;
+    let client = clients.get_mut(index)?;
+    (client_token(index, client.generation).0 == token).then_some((index, client))
+}

@@ -1,0 +1,305 @@
+//! One client: its bytes in, its session, its bytes out.
+
+use std::io;
+
+use mio::event::Event;
+use styx::buffer::{Buffer, Output};
+use styx::frame::{frame_len, split_frame};
+use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
+
+use super::host::Host;
+use super::stream::Stream;
+use crate::limits;
+use crate::tree::{ClientId, File, Payload, Visit, World};
+
+/// How many bytes are read from a client at one time, unless a longer message is to come.
+const READ_SIZE: usize = 64 * 1024;
+
+/// A message longer than this is read to its end in one go, and with it only the start of the next,
+/// which says how long that is: what is read of it now has to be moved to the front afterwards.
+const LONG_FRAME: usize = 16 * 1024;
+const LOOK_AHEAD: usize = 256;
+
+/// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
+/// many as there are clients at work at the same time on a small machine. An idle client has none.
+const SPARE_BUFFERS: usize = 32;
+const SPARE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How Inferno's authentication starts: a `mount` without `-A`, which waits for its like before it
+/// sends any Styx. As the length of a frame it would be beyond every msize.
+const INFERNO_AUTH: &[u8] = b"0001";
+
+/// What `mount` then shows after `mount: authentication failed: `.
+const USE_MOUNT_A: &str = "this server wants no authentication: use mount -A";
+
+/// The error message of Inferno's authentication: `!`, the length in three digits, and the text.
+fn inferno_auth_error() -> Vec<u8> {
+    format!("!{:03}\n{USE_MOUNT_A}", USE_MOUNT_A.len()).into_bytes()
+}
+
+/// Buffers that nobody uses, so that their memory is not fetched from the system and given back
+/// again for each message.
+#[derive(Default)]
+pub(super) struct Buffers(Vec<Buffer>);
+
+impl Buffers {
+    fn lend(&mut self, buffer: &mut Buffer) {
+        if buffer.memory() == 0
+            && let Some(spare) = self.0.pop()
+        {
+            *buffer = spare;
+        }
+    }
+
+    fn give_back(&mut self, buffer: &mut Buffer) {
+        if !buffer.is_empty() || buffer.memory() == 0 {
+            return;
+        }
+        let spare = std::mem::take(buffer);
+        if self.0.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
+            self.0.push(spare);
+        }
+    }
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is nothing to do until something happens.
+    Idle,
+    /// There is more to do at once.
+    More,
+    /// This client will send nothing more, but still has something to read.
+    Last(ClientId),
+    /// The client is gone, or has to go.
+    Over,
+}
+
+/// What is to be sent.
+struct Outgoing {
+    bytes: Buffer,
+    /// How many of them have been.
+    sent: usize,
+    writable: bool,
+}
+
+impl Outgoing {
+    /// How many bytes have not been sent.
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Sends as much as the stream takes.
+    fn send(&mut self, stream: &Stream) -> io::Result<()> {
+        while self.writable && self.waiting() > 0 {
+            match stream.write(&self.bytes[self.sent..]) {
+                Ok(n) => self.sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A client that reads, but never all, must not make this grow.
+        if self.waiting() == 0 || self.sent > limits::OUTPUT {
+            self.bytes.take_off(self.sent);
+            self.sent = 0;
+        }
+        Ok(())
+    }
+}
+
+/// One client's connection.
+pub(super) struct Connection {
+    stream: Stream,
+    session: Session<File>,
+    client: ClientId,
+    input: Buffer,
+    outgoing: Outgoing,
+    /// How long the last message was, as a guess at the next.
+    last_frame: usize,
+    readable: bool,
+    /// The end of the stream has been told of, so it has to be read up to there.
+    closing: bool,
+    /// It will send nothing more, but may still read.
+    ended: bool,
+}
+
+impl Connection {
+    pub fn new(stream: Stream, client: ClientId, limits: Limits) -> Self {
+        Connection {
+            stream,
+            session: Session::new(limits),
+            client,
+            input: Buffer::new(),
+            outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
+            last_frame: 0,
+            readable: true,
+            closing: false,
+            ended: false,
+        }
+    }
+
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Something happened on the stream.
+    pub fn happened(&mut self, event: &Event) {
+        self.closing |= event.is_read_closed() || event.is_error();
+        self.readable |= self.closing || event.is_readable();
+        self.outgoing.writable |= event.is_writable() || event.is_error();
+    }
+
+    /// Whether it has said its Tversion.
+    pub fn has_begun(&self) -> bool {
+        self.session.has_version()
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.session.outstanding() > 0 || self.outgoing.waiting() > 0
+    }
+
+    /// Takes what messages there are, within a turn's bounds, and answers what can be answered.
+    pub fn take_turn(
+        &mut self,
+        world: &mut World,
+        host: &mut Host,
+        buffers: &mut Buffers,
+        listen: bool,
+    ) -> Turn {
+        match self.receive(world, host, buffers, listen) {
+            Ok(more) => match self.send(buffers) {
+                Ok(()) if self.ended && !self.is_busy() => Turn::Over,
+                Ok(()) if more && !self.is_full() => Turn::More,
+                Ok(()) if self.ended => Turn::Last(self.client),
+                Ok(()) => Turn::Idle,
+                Err(error) => {
+                    tracing::debug!(%error, "a client can't be written to");
+                    Turn::Over
+                }
+            },
+            Err(error) => {
+                if !self.session.has_version() && self.input.starts_with(INFERNO_AUTH) {
+                    self.outgoing.bytes.append(&inferno_auth_error());
+                }
+                tracing::info!(%error, "a client is hung up on");
+                let _ = self.send(buffers);
+                Turn::Over
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.outgoing.waiting() > limits::OUTPUT
+    }
+
+    /// True if it stopped at one of a turn's bounds, and not for want of messages.
+    fn receive(
+        &mut self,
+        world: &mut World,
+        host: &mut Host,
+        buffers: &mut Buffers,
+        listen: bool,
+    ) -> Result<bool, Hangup> {
+        let mut visit = Visit { world, host, client: self.client };
+        let (mut taken, mut moved) = (0, 0);
+        buffers.lend(&mut self.input);
+        buffers.lend(&mut self.outgoing.bytes);
+        loop {
+            let mut done = 0;
+            while let Some((frame, _)) =
+                split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
+            {
+                let over = taken == limits::TURN || moved > limits::TURN_BYTES || self.is_full();
+                if over || self.session.must_wait(frame) {
+                    self.input.take_off(done);
+                    // Also where the output is full: it may all go out now, and then no event
+                    // would bring back what is waiting here.
+                    return Ok(over);
+                }
+                let before = self.outgoing.bytes.len();
+                self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
+                self.last_frame = frame.len();
+                done += frame.len();
+                taken += 1;
+                moved += frame.len() + self.outgoing.bytes.len() - before;
+            }
+            self.input.take_off(done);
+            if !self.readable || self.ended || !listen {
+                buffers.give_back(&mut self.input);
+                return Ok(false);
+            }
+            let room = self.room()?;
+            match self.stream.read(&mut self.input, room) {
+                Ok(0) => self.ended = true,
+                // What does not fill the room is all there was; an event tells of more.
+                Ok(n) if n < room => self.readable = self.closing,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How many bytes to read now: a long message to its end in one go. But a length is only said,
+    /// and gets no more memory than its sender has filled before.
+    fn room(&self) -> Result<usize, Fatal> {
+        let here = self.input.len();
+        let next = frame_len(&self.input, self.session.msize())?.unwrap_or(self.last_frame);
+        if next <= LONG_FRAME {
+            return Ok(READ_SIZE);
+        }
+        let most = READ_SIZE.max(here).max(self.last_frame);
+        Ok(next.saturating_sub(here).min(most) + LOOK_AHEAD)
+    }
+
+    /// Sends what there is to be sent, in one write if the stream takes it.
+    pub fn send(&mut self, buffers: &mut Buffers) -> io::Result<()> {
+        self.outgoing.send(&self.stream)?;
+        buffers.give_back(&mut self.outgoing.bytes);
+        Ok(())
+    }
+
+    /// An answer to one of its requests that had been left pending.
+    pub fn answer(
+        &mut self,
+        request: RequestId,
+        answer: Result<Payload, Ename>,
+        world: &mut World,
+        host: &mut Host,
+    ) {
+        let bytes;
+        let answer = match answer {
+            Ok(Payload::Data(data)) => {
+                bytes = data;
+                Ok(Answer::Data(&bytes))
+            }
+            Ok(Payload::Stat(stat)) => {
+                bytes = stat;
+                Ok(Answer::Stat(&bytes))
+            }
+            Ok(Payload::Count(count)) => Ok(Answer::Count(count)),
+            Ok(Payload::File(file)) => Ok(Answer::File(file)),
+            Ok(Payload::Opened(opened)) => Ok(Answer::Opened(opened)),
+            Ok(Payload::Entries(entries)) => Ok(Answer::Entries(entries)),
+            Ok(Payload::Done) => Ok(Answer::Done),
+            Err(ename) => Err(ename),
+        };
+        let mut visit = Visit { world, host, client: self.client };
+        self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
+    }
+
+    /// The client is gone: what it had is given back.
+    pub fn close(&mut self, world: &mut World, host: &mut Host) {
+        self.session.close(&mut Visit { world, host, client: self.client });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Hangup {
+    #[error(transparent)]
+    Protocol(#[from] Fatal),
+    #[error(transparent)]
+    Stream(#[from] io::Error),
+}

@@ -1,0 +1,483 @@
+//! The loop: one thread that waits for sockets and does what they bring. It never blocks: what
+//! would, is done by `workers` or asked of another server over `links`.
+
+mod admission;
+mod answers;
+mod check;
+mod clients;
+mod connection;
+mod host;
+mod links;
+mod listen;
+mod logs;
+mod stream;
+mod workers;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Poll, Token, Waker};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
+use styx::server::{Ename, Limits};
+
+use crate::allow::Net;
+use crate::ctl::Keys;
+use crate::dial::Addr;
+use crate::inner::host_fs::HostFs;
+use crate::inner::local::Root;
+use crate::inner::remote::Mount;
+use crate::inner::{Device, File, Inner};
+use crate::integrity::state::{StateDir, StateError};
+use crate::namespace;
+use crate::tree::{Owner, Settings, World};
+use admission::Admission;
+use clients::Client;
+use connection::Buffers;
+use host::Host;
+use links::Link;
+use listen::Listener;
+use logs::Logs;
+use stream::Stream;
+use workers::Workers;
+
+/// Events taken from the kernel at one time: more come with the next turn.
+const EVENTS: usize = 1024;
+
+/// How long a server that was told to end waits for what is under way, and for its clients to
+/// read their last replies.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a listener rests when no more connections can be accepted (EMFILE).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The part of this process's descriptors that open files of the exported root may take. The
+/// others are for clients, devices and what is open for a moment.
+const EXPORT_SHARE: (usize, usize) = (3, 4);
+
+/// What a server is to be.
+#[derive(Debug)]
+pub struct Options {
+    /// The directory that `#U` is.
+    pub root: PathBuf,
+    /// The name space that inner files are looked up in.
+    pub names: namespace::Table,
+    /// Networks that may connect; without any, only this user and root, from this machine.
+    pub allow: Vec<Net>,
+    /// What the trees are like.
+    pub settings: Settings,
+    /// What clients are allowed.
+    pub limits: Limits,
+    /// Worker threads.
+    pub workers: usize,
+    /// How long another server may take to answer.
+    pub timeout: Duration,
+    /// Where the configuration and the mirrors' logs are kept across restarts.
+    pub state: Option<StateDir>,
+    /// Each write is on stable storage before it is answered.
+    pub sync_writes: bool,
+}
+
+/// A server.
+pub struct Server {
+    poll: Poll,
+    /// Room for what a turn brings, kept for the next one.
+    events: Option<Events>,
+    signals: Signals,
+    stopper: Stopper,
+    listeners: Vec<Listener>,
+    admission: Admission,
+    /// Listeners that rest until this time.
+    resting: Option<Instant>,
+    clients: Slab<Client>,
+    /// Clients by when they must have said their Tversion, by token.
+    handshakes: VecDeque<(Instant, usize)>,
+    generation: u32,
+    /// Clients with something to do in this turn.
+    ready: VecDeque<usize>,
+    buffers: Buffers,
+    world: World,
+    host: Host,
+    limits: Limits,
+    /// When the mirrors are to be looked after next.
+    upkeep: Option<Instant>,
+    /// It was told to end, and does so by this time at the latest.
+    ending: Option<Instant>,
+    /// It serves standard input and output, and ends with them.
+    stdio: bool,
+}
+
+/// Tells a server to end, from another thread.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    waker: Arc<Waker>,
+    told: Arc<AtomicBool>,
+}
+
+impl Stopper {
+    /// The server ends as it does when it gets a SIGTERM.
+    ///
+    /// # Errors
+    /// If it can't be woken.
+    pub fn stop(&self) -> io::Result<()> {
+        self.told.store(true, Ordering::Release);
+        self.waker.wake()
+    }
+}
+
+/// What a token is for: the kind, and its number. A client's has a generation, so that an event
+/// for one that is gone can't reach the next one in its place.
+const SIGNALS: Token = Token(0);
+const WAKER: Token = Token(1);
+const KIND: u32 = 56;
+const LISTENER: usize = 1 << KIND;
+const LINK: usize = 2 << KIND;
+const CLIENT: usize = 3 << KIND;
+const INDEX: usize = (1 << 32) - 1;
+const GENERATION: u32 = (1 << 24) - 1;
+
+fn named(what: &dyn std::fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn link_token(number: usize) -> Token {
+    Token(LINK | number)
+}
+
+impl Server {
+    /// A server that listens nowhere yet.
+    ///
+    /// # Errors
+    /// If its root can't be opened, or the kernel refuses what it needs; the error says which.
+    pub fn new(options: Options) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        // A write beyond the file size limit should fail, and not kill; so signals are caught.
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
+        poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
+        let root = Root::open(&options.root, options.settings.read_only)
+            .map_err(|error| named(&options.root.display(), error))?;
+        let export = match options.settings.export {
+            true => {
+                let export = HostFs::new(&root);
+                Some(export.map_err(|error| named(&options.root.display(), error))?)
+            }
+            false => None,
+        };
+        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let workers = Workers::start(options.workers, &waker)?;
+        let mut links = Vec::new();
+        for (number, remote) in options.names.remotes().iter().enumerate() {
+            let uname = &options.settings.owner;
+            let mount = Mount::new(number, uname, &remote.aname, options.timeout);
+            links.push(Link::new(number, remote.dial.clone(), mount));
+        }
+        let host = Host {
+            root,
+            export,
+            open_limit,
+            workers,
+            links,
+            now: Instant::now(),
+            state: options.state.map(Arc::new),
+            logs: Logs::default(),
+            new_mirror: None,
+            restoring: false,
+            trial: false,
+        };
+        let mut world = World::new(options.settings, Rc::new(options.names), seconds());
+        if options.sync_writes {
+            world.transfers.sync_writes();
+        }
+        Ok(Server {
+            poll,
+            events: None,
+            signals,
+            stopper: Stopper { waker, told: Arc::default() },
+            listeners: Vec::new(),
+            admission: Admission::new(options.allow),
+            resting: None,
+            clients: Slab::new(),
+            handshakes: VecDeque::new(),
+            generation: 0,
+            ready: VecDeque::new(),
+            buffers: Buffers::default(),
+            world,
+            host,
+            limits: options.limits,
+            upkeep: None,
+            ending: None,
+            stdio: false,
+        })
+    }
+
+    /// Listens at these addresses. Clients are served when it [runs](Server::run); a configuration
+    /// is to be restored before this, so that nobody finds a part of it.
+    ///
+    /// # Errors
+    /// If it can't listen at one of them; the error says at which.
+    pub fn listen(&mut self, addresses: &[Addr]) -> io::Result<()> {
+        for addr in addresses {
+            let opened = Listener::open(addr, &self.admission);
+            for mut listener in opened.map_err(|error| named(addr, error))? {
+                let token = Token(LISTENER | self.listeners.len());
+                listener.register(self.poll.registry(), token)?;
+                self.listeners.push(listener);
+            }
+        }
+        if addresses.contains(&Addr::Stdio) {
+            self.stdio = true;
+            self.admit(Stream::Stdio, true)?;
+        }
+        Ok(())
+    }
+
+    /// Where it listens in fact: a port that was left open is filled in.
+    pub fn addresses(&self) -> Vec<Addr> {
+        self.listeners.iter().filter_map(|listener| listener.addr().ok()).collect()
+    }
+
+    /// What ends it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Carries out the messages of a saved configuration, whose keys are `keys`. They are tried first
+    /// with nothing opened for writing, so that one that is refused leaves nothing half done.
+    ///
+    /// # Errors
+    /// The place of the first message that is refused among those given, and why it is.
+    ///
+    /// With `kept` it is the configuration of the state directory, and each mirror's log must be
+    /// there.
+    pub fn restore(
+        &mut self,
+        messages: &[&[u8]],
+        keys: Keys,
+        kept: bool,
+    ) -> Result<(), (usize, Ename)> {
+        let keys = &Rc::new(keys);
+        self.host.set_trial(true);
+        let tried = self.restore_all(messages, keys);
+        self.world.forget_devices();
+        self.host.set_trial(false);
+        tried?;
+        self.host.restoring = kept;
+        let restored = self.restore_all(messages, keys);
+        self.host.restoring = false;
+        restored?;
+        self.tell_of_keys(keys);
+        Ok(())
+    }
+
+    /// The state directory, if there is one.
+    pub fn state(&self) -> Option<&StateDir> {
+        self.host.state.as_deref()
+    }
+
+    /// Keeps the devices that there are in the state directory, if there is one.
+    ///
+    /// # Errors
+    /// If they can't be saved.
+    pub fn save(&self) -> Result<(), StateError> {
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+    }
+
+    /// Warns of keys for no device, and of devices without a key.
+    fn tell_of_keys(&self, keys: &Keys) {
+        let control = &self.world.control;
+        for line in keys.unused(|dir, name| control.is_crypt(dir, name)) {
+            tracing::warn!(line, "a key for a crypt device that there is not");
+        }
+        for (dir, name) in control.without_key() {
+            tracing::warn!("crypt device {dir}/{name} has no key: reads and writes fail");
+        }
+    }
+
+    fn restore_all(&mut self, messages: &[&[u8]], keys: &Rc<Keys>) -> Result<(), (usize, Ename)> {
+        for (number, message) in messages.iter().enumerate() {
+            let owner = (Owner::Saved(number), 0);
+            let begun = self.world.control.restore(&mut self.host, message, keys, owner);
+            let mut outcome = match begun {
+                std::task::Poll::Ready(result) => Some(result),
+                std::task::Poll::Pending => None,
+            };
+            while outcome.is_none() {
+                let turn = self.turn(&mut |_, result| outcome = Some(result));
+                turn.map_err(|error| (number, error.to_string().into()))?;
+            }
+            if let Some(Err(ename)) = outcome {
+                return Err((number, ename));
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
+    /// it serves that. What is under way is finished, and what was written is on stable storage.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait for events, or a file can't be synced at the end.
+    pub fn run(mut self) -> io::Result<()> {
+        self.mend(true);
+        while !self.is_over() {
+            self.turn(&mut |_, _| {})?;
+        }
+        self.dismiss_all()?;
+        self.sync_all()
+    }
+
+    /// Closes all that clients still have open, and waits for what the host has to do then: files
+    /// are put on stable storage, and removed where they were opened for that.
+    fn dismiss_all(&mut self) -> io::Result<()> {
+        self.world.end();
+        let clients: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        clients.into_iter().for_each(|index| self.dismiss(index));
+        let until = Instant::now() + LAST_WORDS;
+        self.ending = Some(until);
+        while !self.world.host_is_idle() && Instant::now() < until {
+            self.turn(&mut |_, _| {})?;
+        }
+        Ok(())
+    }
+
+    /// Legs are mended from the next turn on, or only compared.
+    fn mend(&mut self, mends: bool) {
+        self.world.mend(mends);
+        self.upkeep = Some(Instant::now());
+    }
+
+    fn is_over(&mut self) -> bool {
+        let Some(ending) = self.ending else { return false };
+        let busy = self.clients.iter().any(|(_, client)| client.connection.is_busy());
+        // A write is finished though its client is gone: the legs of a mirror are to be equal.
+        !(busy || self.world.transfers.is_writing()) || ending <= Instant::now()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        fn sync_device(device: &Device) -> Result<(), Ename> {
+            let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
+            // A leg that is out has failed already, and gets all of it again.
+            let inner = device.inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
+            inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
+                Inner::File(File::Local(file)) => file.sync(),
+                Inner::Device(device) => sync_device(device),
+                // Another server keeps its own files.
+                Inner::File(File::Remote(_)) | Inner::Ctl => Ok(()),
+            })
+        }
+        for (_, name, entry) in self.world.control.table().iter() {
+            sync_device(&entry.device)
+                .map_err(|ename| io::Error::other(format!("sync of {name}: {ename}")))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, and does all that it brings.
+    fn turn(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) -> io::Result<()> {
+        self.attend_links(saved);
+        let timeout = self.timeout();
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
+        match self.poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        self.host.now = Instant::now();
+        self.world.set_time(seconds());
+        if self.resting.is_some_and(|until| until <= self.host.now) {
+            self.resting = None;
+            (0..self.listeners.len()).for_each(|listener| self.accept(listener));
+        }
+        for event in &events {
+            let Token(token) = event.token();
+            match token & !INDEX & (0xff << KIND) {
+                LISTENER => self.accept(token & INDEX),
+                LINK => {
+                    let number = token & INDEX;
+                    let link = &mut self.host.links[number];
+                    link.ready(self.poll.registry(), link_token(number), self.host.now);
+                }
+                CLIENT => self.happened(event),
+                _ if event.token() == SIGNALS => self.signalled(),
+                _ if self.stopper.told.load(Ordering::Acquire) => self.end(),
+                _ => {}
+            }
+        }
+        self.events = Some(events);
+        self.end_handshakes();
+        self.take_turns();
+        self.finish_jobs();
+        self.deliver(saved);
+        let now = self.host.now;
+        self.upkeep = self.world.upkeep(&mut self.host, now);
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let links = self.host.links.iter().filter_map(Link::deadline);
+        let handshake = self.handshakes.front().map(|&(until, _)| until);
+        let next =
+            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn attend_links(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) {
+        loop {
+            let Host { links, workers, .. } = &mut self.host;
+            for (number, link) in links.iter_mut().enumerate() {
+                link.attend(self.poll.registry(), link_token(number), workers, Instant::now());
+            }
+            // What failed there may have ended something here, or made it ask another server,
+            // which then has to be sent.
+            if !self.finish_jobs() {
+                break;
+            }
+            self.deliver(saved);
+        }
+    }
+
+    fn signalled(&mut self) {
+        let ends = self.signals.pending().any(|signal| signal != SIGXFSZ);
+        if ends {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
+        tracing::info!("told to end: finishing what is under way");
+        self.ending = Some(Instant::now() + LAST_WORDS);
+        self.listeners.clear();
+        self.release(None);
+        let now = Instant::now();
+        self.host.links.iter_mut().for_each(|link| link.end(now));
+    }
+}
+
+/// How many descriptors this process may have: as many as it may allow itself.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = match setrlimit(Resource::Nofile, most) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
+}
+
+fn seconds() -> u32 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as u32)
+}

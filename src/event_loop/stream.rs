@@ -1,0 +1,101 @@
+//! The byte streams that connections run over.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use styx::buffer::{Buffer, Output};
+
+/// A socket, or standard input and output.
+pub(super) enum Stream {
+    Tcp(mio::net::TcpStream),
+    Unix(mio::net::UnixStream),
+    Stdio,
+}
+
+impl Stream {
+    fn input(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Stdio => rustix::stdio::stdin(),
+        }
+    }
+
+    fn output(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Stdio => rustix::stdio::stdout(),
+        }
+    }
+
+    /// Starts to tell `token` of what can be read and written.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, both),
+            Stream::Unix(stream) => stream.register(registry, token, both),
+            Stream::Stdio => {
+                for fd in [self.input(), self.output()] {
+                    rustix::io::ioctl_fionbio(fd, true)?;
+                }
+                let (input, output) = (self.input().as_raw_fd(), self.output().as_raw_fd());
+                // A socket may be both, and is registered once (inetd, srv -e).
+                match same_file(self.input(), self.output()) {
+                    true => SourceFd(&input).register(registry, token, both),
+                    false => {
+                        SourceFd(&input).register(registry, token, Interest::READABLE)?;
+                        SourceFd(&output).register(registry, token, Interest::WRITABLE)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends what is there to `buffer`, at most `room` bytes: how many bytes, 0 at the end.
+    pub fn read(&self, buffer: &mut Buffer, room: usize) -> io::Result<usize> {
+        let start = buffer.end();
+        buffer.append_room(room);
+        let read = rustix::io::read(self.input(), &mut buffer.bytes_mut()[start..]);
+        buffer.cut(start + read.unwrap_or(0));
+        Ok(read?)
+    }
+
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.output(), bytes)?)
+    }
+
+    /// Whether a connection that was being made is there, or why not.
+    pub fn connected(&self) -> io::Result<bool> {
+        let (error, peer) = match self {
+            Stream::Tcp(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+            Stream::Unix(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+            Stream::Stdio => (None, Ok(())),
+        };
+        match (error, peer) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(true),
+            (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            (None, Err(error)) => Err(error),
+        }
+    }
+}
+
+fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    let id = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+impl Drop for Stream {
+    /// Standard input and output are others' too, and should block for them as before.
+    fn drop(&mut self) {
+        if let Stream::Stdio = self {
+            for fd in [rustix::stdio::stdin(), rustix::stdio::stdout()] {
+                let _ = rustix::io::ioctl_fionbio(fd, false);
+            }
+        }
+    }
+}

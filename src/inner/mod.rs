@@ -1,0 +1,118 @@
+//! What a device is made of: files on this machine ([`local`]), files on another 9P server
+//! ([`remote`]), and other devices ([`nested`]). And the whole of the root directory, as far as it
+//! is exported ([`host_fs`]).
+
+pub mod changes;
+pub mod host_fs;
+pub mod local;
+pub mod nested;
+pub mod remote;
+
+use std::rc::Rc;
+
+use styx::server::Outcome;
+
+/// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
+/// an entry `dev` says how many devices deep the device is, so that the depth of a device is known
+/// over any number of servers.
+pub const DEVICE_TYPE: u16 = b'k' as u16;
+
+pub use local::LocalFile;
+pub use nested::Device;
+pub use remote::RemoteFile;
+
+/// One of the things that a device is made of.
+#[derive(Clone, Debug)]
+pub enum Inner {
+    /// A file.
+    File(File),
+    /// Another device of ours.
+    Device(Rc<Device>),
+    /// The ctl file of our own devices, which ds(3) lets anyone put into a device. It has length
+    /// 0, so nothing is ever read from it or written to it but a write of no bytes at all.
+    Ctl,
+}
+
+impl Inner {
+    /// Its length when it was opened, in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Inner::File(File::Local(file)) => file.length(),
+            Inner::File(File::Remote(file)) => file.length(),
+            Inner::Device(device) => device.geometry.length(),
+            Inner::Ctl => 0,
+        }
+    }
+
+    /// Which servers it is on: bit n for mount n, modulo 64, none for this machine.
+    pub fn homes(&self) -> u64 {
+        match self {
+            Inner::File(File::Local(_)) | Inner::Ctl => 0,
+            Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
+            Inner::Device(device) => device.homes(),
+        }
+    }
+}
+
+/// A file that holds bytes.
+#[derive(Clone, Debug)]
+pub enum File {
+    /// On this machine.
+    Local(LocalFile),
+    /// On another 9P server.
+    Remote(RemoteFile),
+}
+
+impl File {
+    /// Two files with the same key are one file, by whatever names they were found.
+    pub fn key(&self) -> FileKey {
+        match self {
+            File::Local(file) => file.key(),
+            File::Remote(file) => FileKey::Remote(file.mount(), file.qid_path()),
+        }
+    }
+}
+
+/// Which file a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKey {
+    /// A file on this machine: its device and inode numbers.
+    Local(u64, u64),
+    /// A file on another server: which mount, and its qid path.
+    Remote(usize, u64),
+}
+
+/// Names one operation on a file that did not end at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Op {
+    pub(crate) transfer: usize,
+    pub(crate) serial: u64,
+    pub(crate) node: usize,
+}
+
+/// What carries out the reads and writes of files: the event loop, or a simulator in its place.
+///
+/// Each call either ends at once, or is pending and ends by a call of
+/// [`Transfers::complete`](crate::transfer::Transfers::complete) with its `op`.
+pub trait Carrier {
+    /// Reads from byte `offset` into `data`: how many bytes were there, fewer than were asked for
+    /// only at the end of the file.
+    fn read(&mut self, file: &File, offset: u64, data: &mut [u8], op: Op) -> Outcome<usize>;
+
+    /// Writes `data` at byte `offset`: how many bytes were taken.
+    fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize>;
+
+    /// Sees to it that all that was written to the file is on stable storage.
+    fn sync(&mut self, file: &File, op: Op) -> Outcome<()>;
+
+    /// Whether a write at byte `offset` would leave a hole, because the file was made shorter
+    /// behind our back. False where that can't be told at once.
+    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool;
+
+    /// Sees to it that what a mirror knows of its legs is in its log, on stable storage; without
+    /// an `op` nobody waits for it.
+    fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()>;
+
+    /// Milliseconds since 1970.
+    fn time(&self) -> u64;
+}

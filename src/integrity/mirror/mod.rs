@@ -1,0 +1,570 @@
+//! What one mirror remembers of its legs. Pure: times are arguments, in milliseconds since 1970,
+//! and what is to be copied, synced or recorded is told to the caller, who then tells how it went.
+//!
+//! A region that is *marked* may differ between legs, because a write to it has begun and it is
+//! not known yet to be on stable storage everywhere. A region that is *stale* on a leg must be
+//! rewritten there. A leg in service may have stale regions: it answered no read of them, or a
+//! write stopped before it came there; its bytes are still ones that were written.
+
+mod leg;
+mod record;
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use styx::enames;
+
+use crate::integrity::intent::{Regions, Scale};
+use crate::integrity::log::Identity;
+use crate::integrity::pace::STEP;
+
+pub use leg::{Leg, Service};
+
+/// A leg that fails this many reads, none of them longer than [`FORGET`] after the one before, is
+/// out of service: each costs a client the time of a failed read.
+pub const MAX_FAILED_READS: u32 = 16;
+
+/// A failed read that is this old says nothing any more, in milliseconds.
+pub const FORGET: u64 = 60_000;
+
+/// How long after something went wrong in a leg that stays in service it is mended, in
+/// milliseconds: the cause may still be at work.
+pub const MOMENT: u64 = 1_000;
+
+/// How long after it went out a leg is tried again, in milliseconds; doubled each time that fails.
+pub const MIN_RETRY: u64 = 1_000;
+
+/// The longest time between two such tries, in milliseconds.
+pub const MAX_RETRY: u64 = 60_000;
+
+/// Regions marked beyond a write that follows another one, so that a long run of writes waits for
+/// the log once for this many regions.
+const AHEAD: usize = 16;
+
+/// News kept for who asks next: more than one turn of the loop brings.
+const MAX_NEWS: usize = 64;
+
+/// Some bytes to be copied from one leg to another where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The leg with the right bytes.
+    pub from: usize,
+    /// The leg to be mended.
+    pub to: usize,
+    /// Where.
+    pub offset: u64,
+    /// How many bytes, at most [`STEP`].
+    pub count: u64,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// Both legs hold the same now.
+    Equal,
+    /// Nothing was done: the good leg went out of service, or the log could not be written.
+    NotBegun,
+    /// The good leg could not be read.
+    SourceFailed,
+    /// The other leg could not be written: why, and whether it has lost bytes at its end.
+    TargetFailed {
+        /// The error.
+        why: String,
+        /// It would have got a hole.
+        lost: bool,
+    },
+}
+
+/// How a read failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRead {
+    /// With an error.
+    Error,
+    /// With only so many bytes.
+    Short(u64),
+}
+
+/// What is known of the log on stable storage.
+#[derive(Debug)]
+struct Logged {
+    /// Regions that it marks, whatever becomes of the record that is being written.
+    marked: Regions,
+    /// What a record that is being written marks, and the change that it has.
+    under_way: Option<(Regions, u64)>,
+    /// Changes of legs that a write must not overtake, and how many of them are in the log.
+    changes: u64,
+    durable: u64,
+    /// Something that can wait is to be recorded.
+    wanted: bool,
+    sequence: u64,
+    /// Which half of the file is written next.
+    half: usize,
+    identity: Identity,
+}
+
+/// The memory of one mirror.
+#[derive(Debug)]
+pub struct Mirror {
+    scale: Scale,
+    legs: Vec<Leg>,
+    marked: Regions,
+    /// Marked regions that were written to since the last cleaning began.
+    touched: Regions,
+    /// Regions of the writes under way.
+    writing: Vec<Range<usize>>,
+    /// What the cleaning under way will unmark.
+    cleaning: Option<Regions>,
+    log: Option<Logged>,
+    news: Vec<String>,
+    stirred: Rc<Cell<bool>>,
+}
+
+impl Mirror {
+    /// A mirror of `length` bytes whose legs are all in service, and equal as far as is known.
+    pub fn new(length: u64, legs: usize) -> Self {
+        let scale = Scale::new(length);
+        let none = Regions::new(scale.count());
+        Mirror {
+            scale,
+            legs: (0..legs).map(|_| Leg::new(scale.count())).collect(),
+            marked: none.clone(),
+            touched: none,
+            writing: Vec::new(),
+            cleaning: None,
+            log: None,
+            news: Vec::new(),
+            stirred: Rc::default(),
+        }
+    }
+
+    /// Sets `flag` from now on when there is something to look after.
+    pub fn watch(&mut self, flag: Rc<Cell<bool>>) {
+        flag.set(true);
+        self.stirred = flag;
+    }
+
+    /// How it is cut into regions.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// Its legs.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Regions that may differ until they are known to be on stable storage.
+    pub fn marked(&self) -> &Regions {
+        &self.marked
+    }
+
+    /// How many bytes these regions have.
+    pub fn bytes(&self, regions: &Regions) -> u64 {
+        regions.iter().map(|region| self.scale.bytes(region)).map(|b| b.end - b.start).sum()
+    }
+
+    /// What has happened since this was last called, as lines of text.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+
+    fn tell(&mut self, news: String) {
+        self.stirred.set(true);
+        if self.news.len() < MAX_NEWS {
+            self.news.push(news);
+        }
+    }
+
+    /// Whether a leg is read.
+    pub fn is_read(&self, leg: usize) -> bool {
+        self.legs.get(leg).is_some_and(|leg| leg.service == Service::In)
+    }
+
+    /// Whether a leg is written.
+    pub fn is_written(&self, leg: usize) -> bool {
+        let written = |leg: &Leg| matches!(leg.service, Service::In | Service::CatchingUp);
+        self.legs.get(leg).is_some_and(written)
+    }
+
+    /// The leg that is read first.
+    pub fn first(&self) -> Option<usize> {
+        (0..self.legs.len()).find(|&leg| self.is_read(leg))
+    }
+
+    /// A write of this range is about to reach the legs. True if it may; if not, it has to wait
+    /// until a record that is begun from now on has ended. [`end_write`](Mirror::end_write) is
+    /// owed in any case.
+    pub fn begin_write(&mut self, offset: u64, count: u64) -> bool {
+        let Some(log) = &self.log else { return true };
+        let span = self.scale.span(offset, count);
+        self.writing.push(span.clone());
+        self.touched.add(span.clone());
+        if log.marked.has_all(span.clone()) {
+            // It may be on its way out of the marked ones (see `end_clean`).
+            self.marked.add(span);
+            return true;
+        }
+        let runs_on = span.start > 0 && self.marked.has(span.start - 1);
+        let ahead = if runs_on { AHEAD } else { 0 };
+        self.marked.add(span.start..span.end.saturating_add(ahead));
+        self.stirred.set(true);
+        false
+    }
+
+    /// A write that began is over, or was never begun after all.
+    pub fn end_write(&mut self, offset: u64, count: u64) {
+        if self.log.is_some() {
+            let span = self.scale.span(offset, count);
+            if let Some(at) = self.writing.iter().position(|other| *other == span) {
+                self.writing.swap_remove(at);
+            }
+            self.touched.add(span);
+        }
+    }
+
+    /// Whether the log knows which legs are out. Until then no write is answered that they did
+    /// not get: after a crash one of them would be taken for right.
+    pub fn is_settled(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| log.durable == log.changes)
+    }
+
+    /// A write of this range passed a leg over, or failed there. The log need not say so: the
+    /// range is marked, so that it is stale there after a crash.
+    pub fn missed(&mut self, leg: usize, offset: u64, count: u64) {
+        let span = self.scale.span(offset, count);
+        // A leg that is alone can't differ from any other.
+        if self.legs.len() > 1 {
+            self.legs[leg].add_stale(span);
+        }
+    }
+
+    /// A leg failed a write: it misses that range, and is out unless it is the last one in
+    /// service.
+    pub fn write_failed(&mut self, leg: usize, range: (u64, u64), why: &str, now: u64) {
+        self.missed(leg, range.0, range.1);
+        self.take_out(leg, why, Service::Out, now);
+    }
+
+    /// A leg was made shorter behind our back, and a write to it has left a hole that reads as
+    /// zeros. It is not read until all of it has been compared; it is still written.
+    pub fn holed(&mut self, leg: usize, now: u64) {
+        self.lost(leg);
+        self.mend_soon(leg, now);
+        let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
+        let holed = &mut self.legs[leg];
+        if others && holed.service == Service::In {
+            (holed.service, holed.since) = (Service::CatchingUp, now);
+            holed.why = enames::ETRUNCATED.to_string();
+            if let Some(log) = &mut self.log {
+                log.changes += 1;
+            }
+            tracing::warn!(leg, "a mirror's leg is shorter than it was");
+            self.tell(format!("leg {leg} catching-up: {}", enames::ETRUNCATED));
+        }
+    }
+
+    /// A leg could not be synced: what was written to it last may be gone.
+    pub fn sync_failed(&mut self, leg: usize, why: &str, now: u64) {
+        let failed = &mut self.legs[leg];
+        failed.cursor = None;
+        failed.stale = failed.unsure();
+        failed.stale.unite(&self.marked);
+        self.want_record();
+        self.take_out(leg, why, Service::Out, now);
+    }
+
+    /// A write stopped half way: legs in service hold this range differently, until they are made
+    /// equal from the one that is read first.
+    pub fn half_written(&mut self, offset: u64, count: u64, now: u64) {
+        let first = self.first();
+        for leg in (0..self.legs.len()).filter(|&leg| Some(leg) != first) {
+            self.missed(leg, offset, count);
+            self.mend_soon(leg, now);
+        }
+    }
+
+    /// A leg in service failed a read of this range, or answered short.
+    pub fn read_failed(&mut self, leg: usize, offset: u64, count: u64, bad: BadRead, now: u64) {
+        if !self.is_read(leg) {
+            return;
+        }
+        match bad {
+            BadRead::Error => self.missed(leg, offset, count),
+            // Nobody knows how much is gone before that.
+            BadRead::Short(0) => self.lost(leg),
+            BadRead::Short(got) => self.missed(leg, offset.saturating_add(got), u64::MAX),
+        }
+        self.mend_soon(leg, now);
+        let failed = &mut self.legs[leg];
+        if now.saturating_sub(failed.failed_at) > FORGET {
+            failed.failures = 0;
+        }
+        (failed.failures, failed.failed_at) = (failed.failures.saturating_add(1), now);
+        let failures = failed.failures;
+        if failures == 1 {
+            self.tell(format!("leg {leg} failed a read at {offset}, which is to be rewritten"));
+        }
+        if failures >= MAX_FAILED_READS {
+            self.take_out(leg, "it fails reads again and again", Service::Out, now);
+        }
+    }
+
+    fn mend_soon(&mut self, leg: usize, now: u64) {
+        let leg = &mut self.legs[leg];
+        leg.retry_at = leg.retry_at.max(now.saturating_add(MOMENT));
+        self.want_record();
+    }
+
+    /// A leg holds less than it did: all of it has to be looked at.
+    fn lost(&mut self, leg: usize) {
+        self.missed(leg, 0, u64::MAX);
+        self.legs[leg].cursor = None;
+    }
+
+    /// Takes a leg out of service (D19). The last one stays, since nothing holds more than it does.
+    /// True if it is out.
+    fn take_out(&mut self, leg: usize, why: &str, to: Service, now: u64) -> bool {
+        let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
+        let out = &mut self.legs[leg];
+        let was = out.service;
+        match was {
+            Service::In if !others => return false,
+            Service::Out | Service::Held => return true,
+            Service::In => out.retry_wait = MIN_RETRY,
+            Service::CatchingUp => out.retry_wait = (out.retry_wait * 2).min(MAX_RETRY),
+        }
+        (out.service, out.since) = (to, now);
+        out.why = why.to_string();
+        out.retry_at = now.saturating_add(out.retry_wait);
+        out.cursor = None;
+        // It will not be synced any more, so what was written to it last may be gone after a crash,
+        // when it is marked no more.
+        out.stale = out.unsure();
+        out.stale.unite(&self.marked);
+        out.copied.clear();
+        out.syncing.clear();
+        if let Some(log) = &mut self.log {
+            log.changes += 1;
+        }
+        if was == Service::In {
+            tracing::warn!(leg, why, "a mirror's leg is out of service");
+            self.tell(format!("leg {leg} {}: {why}", to.word()));
+        }
+        self.stirred.set(true);
+        true
+    }
+
+    // What a person asks for.
+
+    /// Takes a leg out of service until a person brings it back. False if it is the last one.
+    pub fn hold(&mut self, leg: usize, why: &str, now: u64) -> bool {
+        if self.take_out(leg, why, Service::Held, now) {
+            self.legs[leg].service = Service::Held;
+            self.want_record();
+            return true;
+        }
+        false
+    }
+
+    /// Everything that is stale is to be rewritten now, and legs that are held come back.
+    pub fn resync(&mut self) {
+        for leg in &mut self.legs {
+            leg.retry_at = 0;
+            if leg.service == Service::Held {
+                leg.service = Service::Out;
+            }
+        }
+        self.want_record();
+    }
+
+    /// A leg is right, whatever was known of it: all of the others is to be rewritten.
+    pub fn repair_from(&mut self, source: usize, now: u64) {
+        let good = &mut self.legs[source];
+        (good.service, good.since) = (Service::In, now);
+        good.why.clear();
+        good.stale.clear();
+        good.cursor = None;
+        for leg in (0..self.legs.len()).filter(|&leg| leg != source) {
+            self.lost(leg);
+            self.take_out(leg, "it is being repaired", Service::Out, now);
+            self.legs[leg].retry_at = 0;
+        }
+        self.want_record();
+    }
+
+    // Mending.
+
+    /// The next bytes to copy; none while there is nothing to do before a later time.
+    pub fn next_step(&mut self, now: u64) -> Option<Step> {
+        let due = |leg: &Leg| leg.service != Service::Held && leg.retry_at <= now;
+        // Legs that are read come first.
+        for in_service in [true, false] {
+            for to in 0..self.legs.len() {
+                let leg = &self.legs[to];
+                if (leg.service == Service::In) != in_service || !due(leg) {
+                    continue;
+                }
+                if leg.service == Service::Out {
+                    self.legs[to].service = Service::CatchingUp;
+                    self.tell(format!("leg {to} catching-up"));
+                }
+                self.bring_back(to, now);
+                if let Some(step) = self.step_of(to) {
+                    return Some(step);
+                }
+            }
+        }
+        None
+    }
+
+    fn step_of(&mut self, to: usize) -> Option<Step> {
+        let region = self.legs[to].stale.first()?;
+        let sources = || (0..self.legs.len()).filter(|&leg| leg != to && self.is_read(leg));
+        let good = sources().find(|&leg| !self.legs[leg].stale.has(region));
+        let from = good.or_else(|| sources().next())?;
+        let bytes = self.scale.bytes(region);
+        let offset = match self.legs[to].cursor {
+            Some((other, offset)) if other == region => offset,
+            _ => bytes.start,
+        };
+        self.legs[to].cursor = Some((region, offset));
+        Some(Step { from, to, offset, count: STEP.min(bytes.end - offset) })
+    }
+
+    /// How a step ended.
+    pub fn stepped(&mut self, step: Step, ended: Stepped, now: u64) {
+        let leg = &mut self.legs[step.to];
+        match ended {
+            Stepped::Equal => {
+                leg.resynced = leg.resynced.saturating_add(step.count);
+                let at = leg.cursor.filter(|&(_, offset)| offset == step.offset);
+                // Else it became stale again meanwhile.
+                let Some((region, _)) = at else { return };
+                let next = step.offset + step.count;
+                leg.cursor = Some((region, next));
+                if next >= self.scale.bytes(region).end {
+                    leg.cursor = None;
+                    leg.stale.remove(region);
+                    leg.copied.add(region..region + 1);
+                }
+            }
+            Stepped::NotBegun => leg.retry_at = now.saturating_add(MIN_RETRY),
+            Stepped::SourceFailed => {
+                leg.retry_at = now.saturating_add(leg.retry_wait);
+                leg.retry_wait = (leg.retry_wait * 2).min(MAX_RETRY);
+                let (from, offset) = (step.from, step.offset);
+                self.read_failed(from, offset, step.count, BadRead::Error, now);
+            }
+            Stepped::TargetFailed { why, lost } => {
+                leg.cursor = None;
+                leg.retry_at = now.saturating_add(MIN_RETRY);
+                if lost {
+                    self.lost(step.to);
+                }
+                self.write_failed(step.to, (step.offset, step.count), &why, now);
+            }
+        }
+        self.stirred.set(true);
+    }
+
+    /// A leg that has caught up, and holds all of it on stable storage, is in service again.
+    fn bring_back(&mut self, leg: usize, now: u64) {
+        let back = &mut self.legs[leg];
+        if back.service == Service::CatchingUp && back.is_whole() {
+            (back.service, back.since) = (Service::In, now);
+            back.why.clear();
+            (back.failures, back.retry_wait) = (0, MIN_RETRY);
+            self.tell(format!("leg {leg} in-service"));
+            self.want_record();
+        }
+    }
+
+    /// Whether a leg could come back if only what it got were synced.
+    pub fn waits_for_sync(&self) -> bool {
+        let waits = |leg: &Leg| leg.stale.is_empty() && !leg.copied.is_empty();
+        self.cleaning.is_none() && self.legs.iter().any(waits)
+    }
+
+    /// When the next step is due, if there is one; some may be due already.
+    pub fn next_due(&self) -> Option<u64> {
+        let source = |to: usize| (0..self.legs.len()).any(|leg| leg != to && self.is_read(leg));
+        let due = |&to: &usize| match self.legs[to].service {
+            Service::Held => false,
+            Service::In | Service::CatchingUp => !self.legs[to].stale.is_empty() && source(to),
+            Service::Out => source(to),
+        };
+        (0..self.legs.len()).filter(due).map(|leg| self.legs[leg].retry_at).min()
+    }
+
+    /// Whether every leg is in service, and none may differ from another.
+    pub fn is_sound(&self) -> bool {
+        let sound = |leg: &Leg| leg.service == Service::In && leg.is_whole();
+        self.marked.is_empty() && self.legs.iter().all(sound)
+    }
+
+    /// Whether there is nothing left to mend and to record, but for legs that could not be mended,
+    /// and those that a person holds.
+    pub fn is_mended(&self) -> bool {
+        let gave_up = |leg: &Leg| leg.service == Service::Out && leg.retry_wait > MIN_RETRY;
+        let done = |leg: &Leg| {
+            let whole = leg.service == Service::In && leg.is_whole();
+            whole || leg.service == Service::Held || gave_up(leg)
+        };
+        let alone = self.legs.iter().filter(|leg| leg.service == Service::In).count() == 1;
+        let idle = self.log.as_ref().is_none_or(|log| log.under_way.is_none());
+        let quiet = self.marked.is_empty() || alone && self.legs.iter().any(gave_up);
+        idle && !self.wants_record() && quiet && self.legs.iter().all(done)
+    }
+
+    // Cleaning.
+
+    /// Begins to clean: regions that have been quiet will be unmarked, if a sync of all legs that
+    /// are written, begun after this, succeeds. False if there is nothing to clean.
+    pub fn begin_clean(&mut self) -> bool {
+        if self.cleaning.is_some() {
+            return false;
+        }
+        let mut quiet = self.marked.clone();
+        quiet.subtract(&self.touched);
+        for leg in self.legs.iter().filter(|leg| leg.service == Service::In) {
+            quiet.subtract(&leg.stale);
+        }
+        self.touched.clear();
+        let copied = self.legs.iter().any(|leg| !leg.copied.is_empty());
+        if quiet.is_empty() && !copied {
+            return false;
+        }
+        for leg in &mut self.legs {
+            std::mem::swap(&mut leg.copied, &mut leg.syncing);
+        }
+        self.cleaning = Some(quiet);
+        true
+    }
+
+    /// The sync of the legs is over.
+    pub fn end_clean(&mut self, synced: bool, now: u64) {
+        let Some(mut quiet) = self.cleaning.take() else { return };
+        for leg in &mut self.legs {
+            if !synced {
+                leg.copied.unite(&leg.syncing);
+            }
+            leg.syncing.clear();
+        }
+        if synced {
+            quiet.subtract(&self.touched);
+            for leg in self.legs.iter().filter(|leg| leg.service == Service::In) {
+                quiet.subtract(&leg.stale);
+            }
+            self.marked.subtract(&quiet);
+            self.writing.iter().for_each(|span| self.marked.add(span.clone()));
+            self.want_record();
+            (0..self.legs.len()).for_each(|leg| self.bring_back(leg, now));
+        }
+    }
+
+    /// Whether regions are marked that a cleaning may unmark, now or later.
+    pub fn is_marked(&self) -> bool {
+        !self.marked.is_empty() || self.legs.iter().any(|leg| !leg.copied.is_empty())
+    }
+}

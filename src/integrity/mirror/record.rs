@@ -1,0 +1,101 @@
+//! What a mirror knows, into its log and out of it again.
+
+use super::{Leg, Logged, Mirror, Service};
+use crate::integrity::intent::Regions;
+use crate::integrity::log::{Found, LegRecord, Record};
+
+impl Mirror {
+    pub(super) fn want_record(&mut self) {
+        self.stirred.set(true);
+        if let Some(log) = &mut self.log {
+            log.wanted = true;
+        }
+    }
+
+    /// Whether the log has to be written, and is not being written.
+    pub fn wants_record(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| {
+            let mut missing = self.marked.clone();
+            missing.subtract(&log.marked);
+            let behind = log.wanted || log.durable != log.changes || !missing.is_empty();
+            log.under_way.is_none() && behind
+        })
+    }
+
+    /// Begins to record what is known now: the bytes, and where in the log they go. `None` if
+    /// there is no log, or a record is under way.
+    pub fn begin_record(&mut self) -> Option<(u64, Vec<u8>)> {
+        let log = self.log.as_ref()?;
+        if log.under_way.is_some() {
+            return None;
+        }
+        let (sequence, half, identity) = (log.sequence + 1, log.half, log.identity);
+        let record = self.record();
+        let log = self.log.as_mut()?;
+        // From now on nobody knows which of the two the log holds.
+        log.marked.keep(&self.marked);
+        log.under_way = Some((self.marked.clone(), log.changes));
+        (log.wanted, log.sequence) = (false, sequence);
+        Some(record.encode(&identity, sequence, half))
+    }
+
+    /// The record is on stable storage, or not.
+    pub fn end_record(&mut self, ok: bool) {
+        let Some(log) = &mut self.log else { return };
+        let Some((marked, change)) = log.under_way.take() else { return };
+        if ok {
+            (log.marked, log.durable) = (marked, change);
+            log.half = 1 - log.half;
+        } else {
+            log.wanted = true;
+        }
+    }
+
+    /// What the log would say now.
+    pub fn record(&self) -> Record {
+        let leg = |leg: &Leg| LegRecord {
+            service: leg.service,
+            since: leg.since,
+            why: leg.why.clone(),
+            stale: leg.unsure(),
+        };
+        let legs = self.legs.iter().map(leg).collect();
+        Record { scale: self.scale, legs, marked: self.marked.clone() }
+    }
+
+    /// Keeps a log from now on, and takes what it says: what it marks is stale on every leg but
+    /// the one that is read first.
+    pub fn restore(&mut self, found: &Found) {
+        let record = &found.record;
+        let rescale = |regions: &Regions| regions.rescale(record.scale, self.scale);
+        let marked = rescale(&record.marked);
+        for (leg, saved) in self.legs.iter_mut().zip(&record.legs) {
+            leg.service = match saved.service {
+                Service::CatchingUp => Service::Out,
+                service => service,
+            };
+            (leg.since, leg.why) = (saved.since, saved.why.clone());
+            leg.stale = rescale(&saved.stale);
+        }
+        if self.first().is_none()
+            && let Some(leg) = self.legs.first_mut()
+        {
+            // Only a file written by hand says so; something has to be read.
+            leg.service = Service::In;
+        }
+        let first = self.first();
+        for (number, leg) in self.legs.iter_mut().enumerate() {
+            if Some(number) != first {
+                leg.stale.unite(&marked);
+            }
+        }
+        self.marked = marked.clone();
+        self.touched.clear();
+        let under_way = None;
+        let (changes, durable, wanted) = (0, 0, false);
+        let (sequence, half, identity) = (found.sequence, 1 - found.half.min(1), found.identity);
+        self.log =
+            Some(Logged { marked, under_way, changes, durable, wanted, sequence, half, identity });
+        self.stirred.set(true);
+    }
+}

@@ -1,0 +1,94 @@
+//! Every bound that a client can meet, each with its reason, in one place. `dsfs serve --limits`
+//! prints them. At a bound a client gets a clear error or is slowed; nobody else notices.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use styx::server::{INITIAL_MSIZE, Limits, MIN_MSIZE};
+
+/// Clients connected at one time; further ones are hung up on. An idle one costs less than a
+/// kilobyte, so this bounds descriptors rather than memory.
+pub const CLIENTS: usize = 16 * 1024;
+
+/// How long a client may take to say its Tversion. A real one says it at once.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Messages of one client that are taken in one turn of the loop, so that a greedy client can't
+/// starve the others.
+pub const TURN: usize = 64;
+
+/// A turn also ends with the message that takes requests and replies over this many bytes: some
+/// hundred microseconds. With less, one client's large reads cost more than they gain the others.
+pub const TURN_BYTES: usize = 1024 * 1024;
+
+/// A client whose replies pile up over this many bytes is not listened to until it has read some
+/// of them. One reply may go beyond it.
+pub const OUTPUT: usize = 2 * 1024 * 1024;
+
+/// The bytes of a control message. A device keeps the names in its message for as long as it lives,
+/// so this bounds what a client can make the server hold. It is what fits into the largest msize of
+/// the originals (65560), so no message they took is refused.
+pub const MESSAGE: usize = 65536;
+
+/// The bytes of a device's or directory's name (D6 of the golden recordings).
+pub const NAME: usize = 255;
+
+/// Control messages that may wait for the one under way. A client waits for its answer before it
+/// writes the next, so this is as many clients configuring at the same time.
+pub const MESSAGES: usize = 64;
+
+/// The files that one transfer of a device may reach, each counted as often as it is reached: as
+/// many as 64 devices of 8 files, with room for nesting. Without a bound, eight mirrors of eight
+/// legs of each other would turn one write into sixteen million.
+pub const LEAVES: usize = 4096;
+
+/// How many devices deep a device may be: as deep as devds's 64 devices can be nested.
+pub const DEPTH: usize = 64;
+
+/// What a session allows its client.
+pub fn session(msize: u32) -> Limits {
+    Limits { msize, ..Limits::default() }
+}
+
+/// What one client can make the server hold at most, in bytes: its replies and one more, as many
+/// again that were sent but are still in the way; its requests under way and one more, in up to three
+/// places (where the transfer waits, what another server has sent of it, and the reply); and the
+/// message that it is sending.
+pub fn bytes_of_a_client(session: &Limits) -> usize {
+    let message = session.msize as usize;
+    2 * (OUTPUT + message) + 3 * (session.bytes + message) + message
+}
+
+/// The bounds as a table, for people.
+pub fn table(session: &Limits) -> String {
+    let rows: [(&str, u64, &str); 17] = [
+        ("clients", CLIENTS as u64, "connected at one time; further ones are hung up on"),
+        ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
+        ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
+        ("smallest msize", MIN_MSIZE.into(), "bytes; a smaller one is refused"),
+        ("largest msize", session.msize.into(), "bytes; a larger one is answered with this"),
+        ("fids", session.fids as u64, "of one client"),
+        ("requests", session.requests as u64, "of one client under way; further ones wait"),
+        ("request bytes", session.bytes as u64, "of one client under way; further ones wait"),
+        ("reply bytes", OUTPUT as u64, "of one client not read; then it is not listened to"),
+        ("turn", TURN as u64, "messages of one client before the others have theirs"),
+        ("turn bytes", TURN_BYTES as u64, "of one client before the others have their turn"),
+        ("walk", styx::MAXWELEM as u64, "names in one Twalk; more end the connection"),
+        ("ctl message", MESSAGE as u64, "bytes"),
+        ("name", NAME as u64, "bytes of a device's name"),
+        ("ctl queue", MESSAGES as u64, "control messages waiting for the one under way"),
+        ("files of a device", LEAVES as u64, "as often as one transfer reaches them"),
+        ("depth of a device", DEPTH as u64, "devices one inside the other"),
+    ];
+    let mut text = String::new();
+    for (name, value, what) in rows {
+        let _ = writeln!(text, "{name:<18} {value:>9}  {what}");
+    }
+    let most = bytes_of_a_client(session);
+    let _ = writeln!(
+        text,
+        "{:<18} {most:>9}  bytes that one client can make the server hold",
+        "memory"
+    );
+    text
+}

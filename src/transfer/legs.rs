@@ -1,0 +1,300 @@
+//! A mirror's part of a transfer: which leg comes next, what its answer means, and what the
+//! mirror has to remember of it (`docs/design.md`, "Mirrors").
+//!
+//! ds(3): a read is from left to right, until one leg has it all; a write is from right to left,
+//! and stops at the first failure.
+
+use std::rc::Rc;
+
+use styx::enames;
+use styx::server::Ename;
+
+use super::machine::{Bytes, Ended, Machine, Moved, Span, Step};
+use crate::inner::{Carrier, Device};
+use crate::integrity::Service;
+use crate::integrity::mirror::BadRead;
+
+/// A mirror's transfer that is under way.
+#[derive(Debug)]
+pub(super) struct Legs {
+    device: Rc<Device>,
+    span: Span,
+    phase: Phase,
+    /// Legs dealt with, from the left in a read or sync and from the right in a write.
+    tried: usize,
+    /// Whether the one that is being written is only catching up.
+    catching_up: bool,
+    /// Legs that were in service and took all of a write, as bits.
+    took: u64,
+    /// Legs that failed a write, or in service failed a sync, and why.
+    failed: Vec<(usize, Ename)>,
+    pub child: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has been done.
+    New,
+    /// A write waits for its mark.
+    Marking,
+    /// The legs are being dealt with.
+    Legs,
+    /// A write waits until the log knows which legs did not get it.
+    Settling,
+}
+
+impl Legs {
+    pub fn new(device: Rc<Device>, span: Span) -> Self {
+        let span = Span { leg: true, ..span };
+        Legs {
+            device,
+            span,
+            phase: Phase::New,
+            tried: 0,
+            catching_up: false,
+            took: 0,
+            failed: Vec::new(),
+            child: None,
+        }
+    }
+
+    fn range(&self) -> (u64, u64) {
+        (self.span.offset, self.span.count as u64)
+    }
+
+    /// The next leg from the left that is read; or, for a sync, that is written.
+    fn next_from_left(&mut self, written: bool) -> Option<usize> {
+        let mirror = self.device.mirror()?;
+        while self.tried < self.device.inner.len() {
+            let leg = self.tried;
+            self.tried += 1;
+            if if written { mirror.is_written(leg) } else { mirror.is_read(leg) } {
+                return Some(leg);
+            }
+        }
+        None
+    }
+
+    fn next_from_right(&mut self) -> Option<usize> {
+        let (offset, count) = self.range();
+        let mut mirror = self.device.mirror()?;
+        while self.tried < self.device.inner.len() {
+            self.tried += 1;
+            let leg = self.device.inner.len() - self.tried;
+            if mirror.is_written(leg) {
+                self.catching_up = mirror.legs()[leg].service == Service::CatchingUp;
+                return Some(leg);
+            }
+            mirror.missed(leg, offset, count);
+        }
+        None
+    }
+
+    /// The leg that was tried last, from the right.
+    fn leg_from_right(&self) -> usize {
+        self.device.inner.len() - self.tried
+    }
+
+    /// Whether the log has all that a write waits for.
+    fn is_settled(&self) -> bool {
+        self.device.mirror().is_none_or(|mirror| mirror.is_settled())
+    }
+
+    /// What became of a write is remembered; `stopped`: it did not go on to the last leg. True if a
+    /// leg that is still in service has it.
+    fn end_write(&mut self, stopped: bool, now: u64) -> bool {
+        let (offset, count) = self.range();
+        let Some(mut mirror) = self.device.mirror() else { return false };
+        if self.took == 0 && !stopped {
+            // None is worse than the others.
+            self.failed.clear();
+        }
+        for (leg, why) in self.failed.drain(..) {
+            mirror.write_failed(leg, (offset, count), &why, now);
+        }
+        let legs = 0..self.device.inner.len();
+        let took = legs.into_iter().any(|leg| self.took >> leg & 1 == 1 && mirror.is_read(leg));
+        if stopped || !took {
+            mirror.half_written(offset, count, now);
+        }
+        mirror.end_write(offset, count);
+        took
+    }
+}
+
+/// Whether a leg failed only because our ctl is inside it, for which a write of no bytes is a
+/// message: no disk has failed there, so it stays in service.
+fn is_message_error(result: &Moved, device: &Device) -> bool {
+    device.has_ctl() && result.as_ref().err().map(|ename| &**ename) == device.rules.empty_message
+}
+
+impl<C: Carrier> Machine<'_, C> {
+    pub(super) fn advance_legs(&mut self, legs: &mut Legs, ended: Option<Ended>) -> Option<Moved> {
+        match self.bytes {
+            Bytes::In(_) => self.advance_read(legs, ended),
+            Bytes::Out(_) => self.advance_write(legs, ended),
+            Bytes::None => self.advance_sync(legs, ended),
+        }
+    }
+
+    /// From left to right, the first leg that has it all.
+    fn advance_read(&mut self, legs: &mut Legs, ended: Option<Ended>) -> Option<Moved> {
+        let device = legs.device.clone();
+        let (offset, count) = legs.range();
+        let mut result = ended.map(|(_, result)| result);
+        loop {
+            let bad = match result.take() {
+                Some(Ok(moved)) if moved == legs.span.count => return Some(Ok(moved)),
+                Some(Ok(moved)) => Some(BadRead::Short(moved as u64)),
+                Some(Err(_)) => Some(BadRead::Error),
+                None => None,
+            };
+            if let (Some(bad), Some(mut mirror)) = (bad, device.mirror()) {
+                mirror.read_failed(legs.tried - 1, offset, count, bad, self.carrier.time());
+            }
+            let Some(leg) = legs.next_from_left(false) else {
+                return Some(Err(enames::EIO.into()));
+            };
+            match self.start(&device.inner[leg], legs.span) {
+                Step::Done(done) => result = Some(done),
+                Step::Wait(child) => {
+                    legs.child = Some(child);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The range is marked, then the legs are written, then the answer may have to wait for the
+    /// log once more.
+    fn advance_write(&mut self, legs: &mut Legs, ended: Option<Ended>) -> Option<Moved> {
+        let (offset, count) = legs.range();
+        let mut ended = ended.map(|(_, result)| result);
+        match legs.phase {
+            Phase::New => {
+                let ready =
+                    legs.device.mirror().is_none_or(|mut mirror| mirror.begin_write(offset, count));
+                if !ready {
+                    legs.phase = Phase::Marking;
+                    match self.record(&legs.device) {
+                        Step::Done(result) => ended = Some(result),
+                        Step::Wait(child) => {
+                            legs.child = Some(child);
+                            return None;
+                        }
+                    }
+                }
+            }
+            Phase::Settling => return self.settle(legs, ended),
+            Phase::Marking | Phase::Legs => {}
+        }
+        if legs.phase == Phase::Marking
+            && let Some(Err(ename)) = ended.take()
+        {
+            // No leg was touched.
+            if let Some(mut mirror) = legs.device.mirror() {
+                mirror.end_write(offset, count);
+            }
+            return Some(Err(ename));
+        }
+        legs.phase = Phase::Legs;
+        let answer = self.write_legs(legs, ended)?;
+        // Of a write that failed nothing was promised.
+        if answer.is_err() || legs.is_settled() {
+            return Some(answer);
+        }
+        legs.phase = Phase::Settling;
+        self.settle(legs, None)
+    }
+
+    fn settle(&mut self, legs: &mut Legs, mut ended: Option<Moved>) -> Option<Moved> {
+        loop {
+            if let Some(Err(ename)) = ended {
+                return Some(Err(ename));
+            }
+            if legs.is_settled() {
+                return Some(Ok(legs.span.count));
+            }
+            match self.record(&legs.device) {
+                Step::Done(result) => ended = Some(result),
+                Step::Wait(child) => {
+                    legs.child = Some(child);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// From right to left; ds(3) stops at the first error, which is the answer, fs(3) goes on.
+    fn write_legs(&mut self, legs: &mut Legs, mut result: Option<Moved>) -> Option<Moved> {
+        let device = legs.device.clone();
+        loop {
+            if std::mem::take(&mut self.holed)
+                && let Some(mut mirror) = device.mirror()
+            {
+                mirror.holed(legs.leg_from_right(), self.carrier.time());
+            }
+            match result.take() {
+                None => {}
+                Some(Ok(count)) if count == legs.span.count => {
+                    legs.took |= u64::from(!legs.catching_up) << legs.leg_from_right();
+                }
+                Some(other) => {
+                    if !is_message_error(&other, &device) {
+                        let why = other.as_ref().err().cloned();
+                        let why = why.unwrap_or("it took only a part of a write".into());
+                        legs.failed.push((legs.leg_from_right(), why));
+                    }
+                    if !device.rules.mirror_writes_all && !legs.catching_up {
+                        legs.end_write(true, self.carrier.time());
+                        return Some(other.and_then(|_| Err(enames::EIO.into())));
+                    }
+                }
+            }
+            let Some(leg) = legs.next_from_right() else {
+                let took = legs.end_write(false, self.carrier.time());
+                return Some(if took { Ok(legs.span.count) } else { Err(enames::EIO.into()) });
+            };
+            match self.start(&device.inner[leg], legs.span) {
+                Step::Done(done) => result = Some(done),
+                Step::Wait(child) => {
+                    if std::mem::take(&mut self.holed)
+                        && let Some(mut mirror) = device.mirror()
+                    {
+                        mirror.holed(leg, self.carrier.time());
+                    }
+                    legs.child = Some(child);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Every leg that is written; the first error of one in service is told when all have been
+    /// tried.
+    fn advance_sync(&mut self, legs: &mut Legs, ended: Option<Ended>) -> Option<Moved> {
+        let device = legs.device.clone();
+        let mut result = ended.map(|(_, result)| result);
+        loop {
+            if let (Some(Err(ename)), Some(mut mirror)) = (result.take(), device.mirror()) {
+                let leg = legs.tried - 1;
+                let told = mirror.is_read(leg);
+                mirror.sync_failed(leg, &ename, self.carrier.time());
+                if told {
+                    legs.failed.push((leg, ename));
+                }
+            }
+            let Some(leg) = legs.next_from_left(true) else {
+                let mut failed = legs.failed.drain(..);
+                return Some(failed.next().map_or(Ok(0), |(_, ename)| Err(ename)));
+            };
+            match self.start(&device.inner[leg], legs.span) {
+                Step::Done(done) => result = Some(done),
+                Step::Wait(child) => {
+                    legs.child = Some(child);
+                    return None;
+                }
+            }
+        }
+    }
+}

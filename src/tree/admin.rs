@@ -1,0 +1,325 @@
+//! The admin tree: what is known of the mirrors, and what a person can have done to them. The ds
+//! `ctl` knows none of these verbs, so that it stays exactly what ds(3) says.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use styx::server::{DirEntries, Ename, Outcome};
+use styx::words::{self, lossy};
+use styx::{Qid, Stat, dm, enames, qt};
+
+use super::journal::date;
+use super::{Owner, World};
+use crate::ctl::{Entry, Kind};
+use crate::integrity::Service;
+
+/// A file of this tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// The directory.
+    Root,
+    /// What is to be done; a read says what the last message did.
+    Ctl,
+    /// What is known now.
+    Status,
+    /// What happens: a read waits for it. Opened at this place of the journal.
+    Event(u64),
+    /// What has happened.
+    Log,
+}
+
+/// The files, in the order of the directory.
+const FILES: [(&str, Node); 4] =
+    [("ctl", Node::Ctl), ("status", Node::Status), ("event", Node::Event(0)), ("log", Node::Log)];
+
+/// Beyond the qid paths of devices, whose directories are numbered from 0 in the bits above 16.
+const FIRST_PATH: u64 = 1 << 62;
+
+const DIR_MODE: u32 = dm::DIR | 0o555;
+
+/// The words of a message at most, one more than any has.
+const MAX_WORDS: usize = 8;
+
+/// The longest message, in bytes: verbs, a name and a file's name.
+const MAX_MESSAGE: usize = 4096;
+
+const VERBS: &str = "resync, verify, repair, fail, pause, resume or rate";
+
+pub(super) fn qid(world: &World, node: Node) -> Qid {
+    let number = |node: Node| match node {
+        Node::Root => 0,
+        Node::Ctl => 1,
+        Node::Status => 2,
+        Node::Event(_) => 3,
+        Node::Log => 4,
+    };
+    let kind = if node == Node::Root { qt::DIR } else { qt::FILE };
+    Qid { kind, vers: world.upkeep.journal.end() as u32, path: FIRST_PATH + number(node) }
+}
+
+pub(super) fn walk(node: Node, name: &str) -> Result<Node, Ename> {
+    match (node, name) {
+        (Node::Root, "" | "." | "..") => Ok(Node::Root),
+        (Node::Root, name) => {
+            let found = FILES.iter().find(|(other, _)| *other == name);
+            found.map(|&(_, node)| node).ok_or_else(|| enames::ENONEXIST.into())
+        }
+        _ => Err(enames::ENOTDIR.into()),
+    }
+}
+
+/// The node that a fid opened now stands for.
+pub(super) fn opened(world: &World, node: Node, writes: bool) -> Result<Node, Ename> {
+    match node {
+        Node::Root | Node::Status | Node::Event(_) | Node::Log if writes => {
+            Err(enames::EPERM.into())
+        }
+        Node::Event(_) => Ok(Node::Event(world.upkeep.journal.end())),
+        node => Ok(node),
+    }
+}
+
+pub(super) fn entry<R>(world: &World, node: Node, with: impl FnOnce(&Stat<'_>) -> R) -> R {
+    let (name, mode) = match node {
+        Node::Root => ("admin", DIR_MODE),
+        Node::Ctl => ("ctl", 0o660),
+        Node::Status => ("status", 0o444),
+        Node::Event(_) => ("event", 0o444),
+        Node::Log => ("log", 0o444),
+    };
+    let owner = world.settings.owner.as_str();
+    with(&Stat {
+        kind: u16::from(b'k'),
+        dev: 0,
+        qid: qid(world, node),
+        mode,
+        atime: world.now,
+        mtime: world.now,
+        length: 0,
+        name,
+        uid: owner,
+        gid: owner,
+        muid: owner,
+    })
+}
+
+pub(super) fn list(world: &World, cursor: u64, mut entries: DirEntries) -> DirEntries {
+    for (position, &(_, node)) in (0..).zip(&FILES).skip(cursor.min(FILES.len() as u64) as usize) {
+        if !entry(world, node, |stat| entries.push(stat, position + 1)) {
+            break;
+        }
+    }
+    entries
+}
+
+pub(super) fn read(
+    world: &mut World,
+    node: Node,
+    owner: Owner,
+    offset: u64,
+    data: &mut [u8],
+) -> Outcome<usize> {
+    let mut give = |text: &[u8]| {
+        let start = usize::try_from(offset).map_or(text.len(), |at| at.min(text.len()));
+        let count = (text.len() - start).min(data.len());
+        data[..count].copy_from_slice(&text[start..start + count]);
+        Poll::Ready(Ok(count))
+    };
+    match node {
+        Node::Root => Poll::Ready(Err(enames::EPERM.into())),
+        Node::Ctl => give(world.admin_answer.as_bytes()),
+        Node::Status => give(status(world).as_bytes()),
+        Node::Log => give(world.upkeep.journal.text().as_bytes()),
+        Node::Event(start) => {
+            let place = start.saturating_add(offset);
+            let journal = &mut world.upkeep.journal;
+            let text = journal.from(place, data.len());
+            if !text.is_empty() {
+                data[..text.len()].copy_from_slice(text);
+                return Poll::Ready(Ok(text.len()));
+            }
+            match journal.wait(owner, place, data.len()) {
+                true => Poll::Pending,
+                false => Poll::Ready(Err("too many reads of event are waiting".into())),
+            }
+        }
+    }
+}
+
+/// Every device, and for each mirror its legs: a line each, of words in a fixed order.
+pub(super) fn status(world: &World) -> String {
+    let pace = &world.upkeep.pace;
+    let word = if pace.is_paused() { "paused" } else { "running" };
+    let mut text = format!("upkeep {word} rate {}\n", pace.rate());
+    for (_, _, entry) in world.control.table().iter() {
+        let config = &entry.config;
+        let name = words::join([format!("{}/{}", config.dir, config.name)]);
+        let length = entry.device.geometry.length();
+        let Some(mirror) = entry.device.mirror() else {
+            let kind = match config.kind {
+                Kind::Mirror => "mirror",
+                Kind::Cat => "cat",
+                Kind::Inter => "inter",
+                Kind::Part { .. } => "part",
+                Kind::Crypt { .. } => "crypt",
+            };
+            text.push_str(&format!("{kind} {name} length {length}\n"));
+            continue;
+        };
+        let any = |service| mirror.legs().iter().any(|leg| leg.service == service);
+        let stale = mirror.legs().iter().any(|leg| !leg.stale.is_empty());
+        let state = match () {
+            () if any(Service::Out) || any(Service::Held) => "degraded",
+            () if any(Service::CatchingUp) || stale => "resyncing",
+            () => "equal",
+        };
+        let (region, marked) = (mirror.scale().region(), mirror.bytes(mirror.marked()));
+        text.push_str(&format!(
+            "mirror {name} {state} length {length} region {region} marked {marked}"
+        ));
+        if let Some(verified) = world.upkeep.verified(entry) {
+            text.push_str(&format!(" verified {verified}"));
+        }
+        text.push('\n');
+        for (number, leg) in mirror.legs().iter().enumerate() {
+            let stale = mirror.bytes(&leg.stale);
+            let left = stale.div_ceil(pace.rate());
+            let (word, resynced) = (leg.service.word(), leg.resynced);
+            let file = config.inner.get(number).cloned().unwrap_or_default();
+            let file = words::join([file]);
+            text.push_str(&format!(
+                "leg {name} {number} {word} stale {stale} resynced {resynced} left {left}s file {file}"
+            ));
+            if leg.since > 0 {
+                text.push_str(&format!(" since {}", date(leg.since)));
+            }
+            if leg.service != Service::In {
+                text.push_str(&format!(" why {}", words::join([leg.why.clone()])));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// One message to ctl. What it does, or would do after `dry-run`, is what a read of ctl says.
+pub(super) fn write(world: &mut World, message: &[u8], time: u64) -> Result<(), Ename> {
+    if message.len() > MAX_MESSAGE {
+        return Err(enames::ECOUNT.into());
+    }
+    let split = words::split(message.strip_suffix(b"\n").unwrap_or(message), MAX_WORDS);
+    let words: Vec<String> = split.iter().map(|word| lossy(word).into_owned()).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let dry = words.first() == Some(&"dry-run");
+    if dry {
+        words.remove(0);
+    }
+    let said = carry_out(world, &words, dry, time)?;
+    if !dry {
+        world.upkeep.journal.add(time, &said);
+        world.upkeep.wake();
+        world.control.stirred().set(true);
+    }
+    world.admin_answer = format!("{}{said}\n", if dry { "would: " } else { "" });
+    Ok(())
+}
+
+fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<String, Ename> {
+    match *words {
+        ["resync", name] => {
+            let entry = mirror(world, name)?;
+            let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
+            let stale: u64 = mirror.legs().iter().map(|leg| mirror.bytes(&leg.stale)).sum();
+            if !dry {
+                mirror.resync();
+            }
+            Ok(format!("resync {name}: {stale} bytes to be compared and made equal"))
+        }
+        ["verify", name] => {
+            let entry = mirror(world, name)?;
+            let length = entry.device.geometry.length();
+            if world.upkeep.verified(&entry).is_some() {
+                return Err(format!("verify {name}: under way already; see status").into());
+            }
+            if !dry {
+                world.upkeep.verify(entry);
+            }
+            Ok(format!("verify {name}: {length} bytes of each leg in service to be compared"))
+        }
+        ["repair", name, "from", leg] => {
+            let entry = mirror(world, name)?;
+            let number = number(&entry, name, leg)?;
+            let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
+            let others = mirror.legs().len() - 1;
+            if !dry {
+                mirror.repair_from(number, time);
+            }
+            let length = entry.device.geometry.length();
+            Ok(format!(
+                "repair {name} from {number}: {others} other legs of {length} bytes are out, and to \
+                 be made equal to leg {number}"
+            ))
+        }
+        ["fail", name, leg] => {
+            let entry = mirror(world, name)?;
+            let number = number(&entry, name, leg)?;
+            let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
+            let mut others = (0..mirror.legs().len()).filter(|&other| other != number);
+            let last = !others.any(|other| mirror.is_read(other));
+            let why = "a person said so";
+            if last || !dry && !mirror.hold(number, why, time) {
+                let advice = "it is the last one in service; bring another back first (resync)";
+                return Err(format!("fail {name} {number}: {advice}").into());
+            }
+            Ok(format!("fail {name} {number}: the leg is out until resync {name}"))
+        }
+        ["pause"] | ["resume"] => {
+            let pause = words[0] == "pause";
+            if !dry {
+                world.upkeep.pace.pause(pause);
+            }
+            Ok(format!("{}: resync and verify {}", words[0], if pause { "wait" } else { "go on" }))
+        }
+        ["rate", bytes] => {
+            let advice = "rate: a number of bytes in a second, 1024 or more";
+            let rate: u64 = bytes.parse().ok().filter(|&n| n >= 1024).ok_or(advice)?;
+            if !dry {
+                world.upkeep.pace.set_rate(rate);
+            }
+            Ok(format!("rate {rate}: bytes in a second for resync and verify"))
+        }
+        [] => Err(format!("an empty message; the verbs are {VERBS}").into()),
+        [verb, ..] => {
+            let verb: String = verb.chars().take(32).collect();
+            Err(format!("{verb:?} is no message, or its words are wrong: {VERBS}").into())
+        }
+    }
+}
+
+/// The mirror of that name: `m0`, or with its directory `ds/m0`.
+fn mirror(world: &World, name: &str) -> Result<Rc<Entry>, Ename> {
+    let shown: String = name.chars().take(64).collect();
+    let is_it = |entry: &&Rc<Entry>| {
+        let config = &entry.config;
+        let with_dir = name
+            .split_once('/')
+            .is_some_and(|(dir, name)| dir == config.dir && name == config.name);
+        with_dir || name == config.name && config.dir == world.control.rules().dir
+    };
+    let mut entries = world.control.table().iter().map(|(_, _, entry)| entry);
+    match entries.find(is_it) {
+        None => Err(format!("{shown:?}: no such device; status names them").into()),
+        Some(entry) if !entry.device.is_mirror() => {
+            Err(format!("{shown:?} is no mirror, so it has no legs that could differ").into())
+        }
+        Some(entry) => Ok(entry.clone()),
+    }
+}
+
+fn number(entry: &Entry, name: &str, leg: &str) -> Result<usize, Ename> {
+    let legs = entry.device.inner.len();
+    let shown: String = leg.chars().take(32).collect();
+    let number = leg.parse().ok().filter(|&number: &usize| number < legs);
+    let most = legs.saturating_sub(1);
+    number.ok_or_else(|| format!("{shown:?} is no leg of {name}: they are 0 to {most}").into())
+}

@@ -1,0 +1,198 @@
+//! Frame -> message, strictly: every length is checked, and a frame is refused if bytes are
+//! missing, if any are left over, if a string is not UTF-8 or has a NUL in it (intro(5) allows
+//! neither), or if a walk has more than [`MAXWELEM`] names.
+
+use nom::bytes::complete::take;
+use nom::combinator::{map_res, verify};
+use nom::error::{ErrorKind, FromExternalError, ParseError};
+use nom::number::complete::{le_u8, le_u16, le_u32, le_u64};
+use nom::{IResult, Parser};
+use thiserror::Error;
+
+use crate::frame;
+use crate::message::{MAXWELEM, Qid, Rmsg, Tmsg, UpTo16, mtype};
+
+/// Why a frame is not a message.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The frame's own size is not its length, or it has no whole header.
+    #[error("the size of the message is not its length")]
+    Size,
+    /// No message of the expected direction has this number.
+    #[error("unknown message type {0}")]
+    Type(u8),
+    /// A field goes past the end of the frame.
+    #[error("the message is too short for its fields")]
+    Short,
+    /// Bytes are left after the last field.
+    #[error("{0} bytes after the end of the message")]
+    Trailing(usize),
+    /// A walk of more names, or its answer of more qids, than walk(5) allows.
+    #[error("a walk of {0} names, and 16 is the most")]
+    Names(u16),
+    /// A string is not UTF-8, or has a NUL in it.
+    #[error("a string that is not UTF-8, or has a NUL in it")]
+    Text,
+}
+
+impl ParseError<&[u8]> for DecodeError {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        DecodeError::Short
+    }
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+impl FromExternalError<&[u8], DecodeError> for DecodeError {
+    fn from_external_error(_: &[u8], _: ErrorKind, error: DecodeError) -> Self {
+        error
+    }
+}
+
+pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, DecodeError>;
+
+/// `s[s]`: a length of two bytes, and that many bytes of UTF-8 without NUL.
+pub(crate) fn string(input: &[u8]) -> Parsed<'_, &str> {
+    map_res(counted16, text).parse(input)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    if bytes.contains(&0) {
+        return Err(DecodeError::Text);
+    }
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::Text)
+}
+
+/// `n[2]` and n bytes.
+fn counted16(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (rest, len) = le_u16(input)?;
+    take(len).parse(rest)
+}
+
+/// `count[4]` and count bytes.
+fn counted32(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (rest, len) = le_u32(input)?;
+    take(len).parse(rest)
+}
+
+pub(crate) fn qid(input: &[u8]) -> Parsed<'_, Qid> {
+    (le_u8, le_u32, le_u64).map(|(kind, vers, path)| Qid { kind, vers, path }).parse(input)
+}
+
+/// `n[2]` and n of what `item` parses, n being at most 16.
+fn up_to_16<'a, T: Copy + Default>(
+    mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
+) -> impl FnMut(&'a [u8]) -> Parsed<'a, UpTo16<T>> {
+    move |input| {
+        let (mut rest, n) = le_u16(input)?;
+        let mut list = UpTo16::new();
+        for _ in 0..n {
+            let value;
+            (rest, value) = item(rest)?;
+            if !list.push(value) {
+                return Err(nom::Err::Failure(DecodeError::Names(n)));
+            }
+        }
+        Ok((rest, list))
+    }
+}
+
+/// The type, the tag and the body of a frame whose size is right.
+fn open(frame: &[u8]) -> Result<(u8, u16, &[u8]), DecodeError> {
+    let sized = verify(le_u32::<_, DecodeError>, |&size| size as usize == frame.len());
+    let (body, (_, kind, tag)) = (sized, le_u8, le_u16)
+        .parse(frame)
+        .map_err(|_: nom::Err<DecodeError>| DecodeError::Size)?;
+    Ok((kind, tag, body))
+}
+
+/// The message, if nothing is left after it.
+fn close<T>(tag: u16, parsed: Parsed<'_, T>) -> Result<(u16, T), DecodeError> {
+    match parsed {
+        Ok(([], message)) => Ok((tag, message)),
+        Ok((rest, _)) => Err(DecodeError::Trailing(rest.len())),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(error),
+        Err(nom::Err::Incomplete(_)) => Err(DecodeError::Short),
+    }
+}
+
+impl<'a> Tmsg<'a> {
+    /// Decodes a whole frame into its tag and its message.
+    ///
+    /// # Errors
+    /// If the frame is anything but one whole T-message.
+    pub fn decode(frame: &'a [u8]) -> Result<(u16, Tmsg<'a>), DecodeError> {
+        use mtype::*;
+        let (kind, tag, body) = open(frame)?;
+        let parsed = match kind {
+            TVERSION => (le_u32, string)
+                .map(|(msize, version)| Tmsg::Version { msize, version })
+                .parse(body),
+            TAUTH => (le_u32, string, string)
+                .map(|(afid, uname, aname)| Tmsg::Auth { afid, uname, aname })
+                .parse(body),
+            TATTACH => (le_u32, le_u32, string, string)
+                .map(|(fid, afid, uname, aname)| Tmsg::Attach { fid, afid, uname, aname })
+                .parse(body),
+            TFLUSH => le_u16.map(|oldtag| Tmsg::Flush { oldtag }).parse(body),
+            TWALK => (le_u32, le_u32, up_to_16(string))
+                .map(|(fid, newfid, names)| Tmsg::Walk { fid, newfid, names })
+                .parse(body),
+            TOPEN => (le_u32, le_u8).map(|(fid, mode)| Tmsg::Open { fid, mode }).parse(body),
+            TCREATE => (le_u32, string, le_u32, le_u8)
+                .map(|(fid, name, perm, mode)| Tmsg::Create { fid, name, perm, mode })
+                .parse(body),
+            TREAD => (le_u32, le_u64, le_u32)
+                .map(|(fid, offset, count)| Tmsg::Read { fid, offset, count })
+                .parse(body),
+            TWRITE => (le_u32, le_u64, counted32)
+                .map(|(fid, offset, data)| Tmsg::Write { fid, offset, data })
+                .parse(body),
+            TCLUNK => le_u32.map(|fid| Tmsg::Clunk { fid }).parse(body),
+            TREMOVE => le_u32.map(|fid| Tmsg::Remove { fid }).parse(body),
+            TSTAT => le_u32.map(|fid| Tmsg::Stat { fid }).parse(body),
+            TWSTAT => (le_u32, counted16).map(|(fid, stat)| Tmsg::Wstat { fid, stat }).parse(body),
+            _ => return Err(DecodeError::Type(kind)),
+        };
+        close(tag, parsed)
+    }
+}
+
+impl<'a> Rmsg<'a> {
+    /// Decodes a whole frame into its tag and its message.
+    ///
+    /// # Errors
+    /// If the frame is anything but one whole R-message.
+    pub fn decode(frame: &'a [u8]) -> Result<(u16, Rmsg<'a>), DecodeError> {
+        use mtype::*;
+        let (kind, tag, body) = open(frame)?;
+        let parsed = match kind {
+            RVERSION => (le_u32, string)
+                .map(|(msize, version)| Rmsg::Version { msize, version })
+                .parse(body),
+            RAUTH => qid.map(|aqid| Rmsg::Auth { aqid }).parse(body),
+            RATTACH => qid.map(|qid| Rmsg::Attach { qid }).parse(body),
+            RERROR => string.map(|ename| Rmsg::Error { ename }).parse(body),
+            RFLUSH => Ok((body, Rmsg::Flush)),
+            RWALK => up_to_16(qid).map(|qids| Rmsg::Walk { qids }).parse(body),
+            ROPEN => (qid, le_u32).map(|(qid, iounit)| Rmsg::Open { qid, iounit }).parse(body),
+            RCREATE => (qid, le_u32).map(|(qid, iounit)| Rmsg::Create { qid, iounit }).parse(body),
+            RREAD => counted32.map(|data| Rmsg::Read { data }).parse(body),
+            RWRITE => le_u32.map(|count| Rmsg::Write { count }).parse(body),
+            RCLUNK => Ok((body, Rmsg::Clunk)),
+            RREMOVE => Ok((body, Rmsg::Remove)),
+            RSTAT => counted16.map(|stat| Rmsg::Stat { stat }).parse(body),
+            RWSTAT => Ok((body, Rmsg::Wstat)),
+            _ => return Err(DecodeError::Type(kind)),
+        };
+        close(tag, parsed)
+    }
+}
+
+/// The tag of a frame that could not be decoded, so that it can be answered all the same.
+pub fn tag_of(frame: &[u8]) -> Option<u16> {
+    frame::header(frame).map(|(_, tag)| tag)
+}
+
+const _: () = assert!(MAXWELEM == 16, "DecodeError::Names says so");

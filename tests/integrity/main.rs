@@ -1,0 +1,13 @@
+//! What a mirror promises (`docs/design.md`), at the real program: it is killed, its legs fail, fill up and
+//! shrink, and no acknowledged byte is lost or wrong.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod check;
+mod cost;
+mod faults;
+mod kill;
+mod place;
+mod state;
