@@ -3,8 +3,8 @@
 //! Those that change names or what is said of files go to the host one at a time, in the order in
 //! which they came from whomever, so that none can slip in between what another looks at and what
 //! it does. All others go at once, and may be on their way by a name that is just being changed:
-//! one that found nothing there goes again by the new name. A way is therefore only made of its
-//! places when it is used.
+//! one that found nothing there goes again, in line with the changes, so that no name is changed
+//! meanwhile. A way is therefore only made of its places when it is used.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File as HostFile;
@@ -18,10 +18,6 @@ use super::Who;
 use super::places::Place;
 use super::slots::Slot;
 use crate::inner::host_fs::{Ask, Held, How, JobId, Keeper, Look, OpenDir, Subject, Told};
-
-/// How often a request goes again because names have changed under it. Each time, some other
-/// request has changed one.
-const TRIES: u32 = 16;
 
 /// What the host is asked.
 #[derive(Debug)]
@@ -143,7 +139,6 @@ struct Waiting {
     request: Request,
     /// How many renames there had been when it went.
     renames: u64,
-    tries: u32,
 }
 
 /// The requests that are under way.
@@ -152,12 +147,10 @@ pub(super) struct Jobs {
     last: u64,
     waiting: HashMap<JobId, Waiting>,
     of: HashMap<Who, JobId>,
-    /// Changes that have not begun, in the order in which they came.
+    /// Changes that have not begun, and what goes again, in the order in which they came.
     queue: VecDeque<JobId>,
     /// The one that has.
     changing: Option<JobId>,
-    /// What goes again when the name that is being changed is changed.
-    again: Vec<JobId>,
     /// How many names have been changed.
     renames: u64,
 }
@@ -171,7 +164,7 @@ impl Jobs {
         if let Some(who) = who {
             self.of.insert(who, job);
         }
-        self.waiting.insert(job, Waiting { who, request, renames: 0, tries: 0 });
+        self.waiting.insert(job, Waiting { who, request, renames: 0 });
         if changes {
             self.queue.push_back(job);
             self.go_on(keeper);
@@ -183,7 +176,6 @@ impl Jobs {
     fn send(&mut self, keeper: &mut impl Keeper, job: JobId) {
         if let Some(waiting) = self.waiting.get_mut(&job) {
             waiting.renames = self.renames;
-            waiting.tries += 1;
             keeper.ask(job, waiting.request.ask());
         }
     }
@@ -207,8 +199,8 @@ impl Jobs {
         }
         let renamed = waiting.renames != self.renames || self.is_renaming();
         let missing = matches!(&told, Err(ename) if ename == enames::ENONEXIST);
-        if missing && renamed && waiting.tries < TRIES && waiting.request.goes_by_name() {
-            self.again.push(job);
+        if missing && renamed && waiting.request.goes_by_name() {
+            self.queue.push_back(job);
             return None;
         }
         let Waiting { who, request, .. } = self.waiting.remove(&job)?;
@@ -220,11 +212,6 @@ impl Jobs {
 
     /// Begins what may begin now.
     pub fn go_on(&mut self, keeper: &mut impl Keeper) {
-        if !self.is_renaming() {
-            for job in std::mem::take(&mut self.again) {
-                self.send(keeper, job);
-            }
-        }
         while self.changing.is_none()
             && let Some(job) = self.queue.pop_front()
         {
