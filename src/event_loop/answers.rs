@@ -3,7 +3,7 @@
 use styx::server::Ename;
 
 use super::clients::find_client;
-use super::workers::Outcome;
+use super::workers::{Job, Outcome};
 use super::{Server, link_token};
 use crate::inner::File;
 use crate::transfer::Done;
@@ -32,7 +32,11 @@ impl Server {
                     transfers.complete(host, op, result.map(|()| Done::Synced));
                 }
                 Outcome::Recorded(log, result) => {
-                    for (op, result) in host.logs.recorded(&mut host.workers, log, result) {
+                    let (ended, next) = host.logs.recorded(log, result);
+                    if let Some(write) = next {
+                        host.workers.submit(Job::Record(write));
+                    }
+                    for (op, result) in ended {
                         transfers.complete(host, op, result.map(|()| Done::Recorded));
                     }
                 }
@@ -51,27 +55,10 @@ impl Server {
                 Outcome::Exported(job, told) => self.world.host_told(host, job, told),
             }
         }
-        let World { transfers, control, .. } = &mut self.world;
         for number in 0..host.links.len() {
-            use crate::inner::remote::Done as Remote;
             while let Some(done) = host.links[number].mount.next_done() {
                 any = true;
-                match done {
-                    Remote::Read(op, result) => {
-                        let result = result.as_deref().map(Done::Read).map_err(Ename::clone);
-                        transfers.complete(host, op, result);
-                    }
-                    Remote::Wrote(op, result) => {
-                        transfers.complete(host, op, result.map(Done::Wrote));
-                    }
-                    Remote::Synced(op, result) => {
-                        transfers.complete(host, op, result.map(|()| Done::Synced));
-                    }
-                    Remote::Walked(job, walked) => control.walked(host, job, walked),
-                    Remote::Opened(job, opened) => {
-                        control.opened(host, job, opened.map(File::Remote));
-                    }
-                }
+                self.world.mount_did(host, done);
             }
         }
         any

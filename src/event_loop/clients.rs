@@ -6,14 +6,14 @@ use std::time::Instant;
 use mio::Token;
 use slab::Slab;
 
-use super::connection::{Connection, Turn};
+use super::connection::{Connection, Readiness, Turn};
 use super::stream::Stream;
 use super::{ACCEPT_PAUSE, CLIENT, GENERATION, INDEX, Server};
 use crate::limits;
 use crate::tree::ClientId;
 
 pub(super) struct Client {
-    pub connection: Connection,
+    pub connection: Connection<Stream>,
     pub generation: u32,
     pub is_ready: bool,
     pub stdio: bool,
@@ -85,7 +85,11 @@ impl Server {
     pub(super) fn happened(&mut self, event: &mio::event::Event) {
         let Token(token) = event.token();
         let Some((index, client)) = find_client(&mut self.clients, token) else { return };
-        client.connection.happened(event);
+        client.connection.happened(Readiness {
+            readable: event.is_readable(),
+            writable: event.is_writable() || event.is_error(),
+            closed: event.is_read_closed() || event.is_error(),
+        });
         self.make_ready(index);
     }
 

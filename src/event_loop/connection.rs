@@ -1,14 +1,15 @@
-//! One client: its bytes in, its session, its bytes out.
+//! One client: its bytes in, its session, its bytes out. What the stream is does not matter here: the
+//! loop gives a socket, a simulator something of its own.
 
 use std::io;
 
-use mio::event::Event;
 use styx::buffer::{Buffer, Output};
 use styx::frame::{frame_len, split_frame};
 use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
 
-use super::host::Host;
-use super::stream::Stream;
+use crate::ctl::Finder;
+use crate::inner::Carrier;
+use crate::inner::host_fs::Keeper;
 use crate::limits;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
@@ -37,10 +38,37 @@ fn inferno_auth_error() -> Vec<u8> {
     format!("!{:03}\n{USE_MOUNT_A}", USE_MOUNT_A.len()).into_bytes()
 }
 
+/// A stream of bytes in both directions, which never waits: what would is
+/// [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub trait Stream {
+    /// Appends what is there to `buffer`, at most `room` bytes: how many bytes, 0 at the end.
+    ///
+    /// # Errors
+    /// If there is nothing now, or will never be again.
+    fn read(&self, buffer: &mut Buffer, room: usize) -> io::Result<usize>;
+
+    /// Sends as many of the bytes as it takes now: how many.
+    ///
+    /// # Errors
+    /// If it takes none now, or never will again.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// What has changed on a stream since it was told last. It is told once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// There is something to read.
+    pub readable: bool,
+    /// It takes bytes again.
+    pub writable: bool,
+    /// The end, or an error, is there to be read.
+    pub closed: bool,
+}
+
 /// Buffers that nobody uses, so that their memory is not fetched from the system and given back
 /// again for each message.
-#[derive(Default)]
-pub(super) struct Buffers(Vec<Buffer>);
+#[derive(Debug, Default)]
+pub struct Buffers(Vec<Buffer>);
 
 impl Buffers {
     fn lend(&mut self, buffer: &mut Buffer) {
@@ -64,7 +92,7 @@ impl Buffers {
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// There is nothing to do until something happens.
     Idle,
     /// There is more to do at once.
@@ -76,6 +104,7 @@ pub(super) enum Turn {
 }
 
 /// What is to be sent.
+#[derive(Debug)]
 struct Outgoing {
     bytes: Buffer,
     /// How many of them have been.
@@ -90,7 +119,7 @@ impl Outgoing {
     }
 
     /// Sends as much as the stream takes.
-    fn send(&mut self, stream: &Stream) -> io::Result<()> {
+    fn send(&mut self, stream: &impl Stream) -> io::Result<()> {
         while self.writable && self.waiting() > 0 {
             match stream.write(&self.bytes[self.sent..]) {
                 Ok(n) => self.sent += n,
@@ -109,8 +138,9 @@ impl Outgoing {
 }
 
 /// One client's connection.
-pub(super) struct Connection {
-    stream: Stream,
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
     session: Session<File>,
     client: ClientId,
     input: Buffer,
@@ -124,8 +154,9 @@ pub(super) struct Connection {
     ended: bool,
 }
 
-impl Connection {
-    pub fn new(stream: Stream, client: ClientId, limits: Limits) -> Self {
+impl<S: Stream> Connection<S> {
+    /// A connection on which nothing has been said. `client` names it in the world.
+    pub fn new(stream: S, client: ClientId, limits: Limits) -> Self {
         Connection {
             stream,
             session: Session::new(limits),
@@ -139,15 +170,27 @@ impl Connection {
         }
     }
 
-    pub fn stream(&mut self) -> &mut Stream {
+    /// The stream itself.
+    pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
     /// Something happened on the stream.
-    pub fn happened(&mut self, event: &Event) {
-        self.closing |= event.is_read_closed() || event.is_error();
-        self.readable |= self.closing || event.is_readable();
-        self.outgoing.writable |= event.is_writable() || event.is_error();
+    pub fn happened(&mut self, what: Readiness) {
+        self.closing |= what.closed;
+        self.readable |= self.closing || what.readable;
+        self.outgoing.writable |= what.writable;
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session<File> {
+        &self.session
+    }
+
+    /// How many bytes of messages and replies it holds: what was not taken yet, and what was not
+    /// sent.
+    pub fn held(&self) -> usize {
+        self.input.len() + self.outgoing.waiting()
     }
 
     /// Whether it has said its Tversion.
@@ -155,6 +198,7 @@ impl Connection {
         self.session.has_version()
     }
 
+    /// Whether something is under way or to be sent.
     pub fn is_busy(&self) -> bool {
         self.session.outstanding() > 0 || self.outgoing.waiting() > 0
     }
@@ -163,7 +207,7 @@ impl Connection {
     pub fn take_turn(
         &mut self,
         world: &mut World,
-        host: &mut Host,
+        host: &mut (impl Carrier + Finder + Keeper),
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
@@ -197,7 +241,7 @@ impl Connection {
     fn receive(
         &mut self,
         world: &mut World,
-        host: &mut Host,
+        host: &mut (impl Carrier + Finder + Keeper),
         buffers: &mut Buffers,
         listen: bool,
     ) -> Result<bool, Hangup> {
@@ -255,7 +299,7 @@ impl Connection {
     }
 
     /// Sends what there is to be sent, in one write if the stream takes it.
-    pub fn send(&mut self, buffers: &mut Buffers) -> io::Result<()> {
+    fn send(&mut self, buffers: &mut Buffers) -> io::Result<()> {
         self.outgoing.send(&self.stream)?;
         buffers.give_back(&mut self.outgoing.bytes);
         Ok(())
@@ -267,7 +311,7 @@ impl Connection {
         request: RequestId,
         answer: Result<Payload, Ename>,
         world: &mut World,
-        host: &mut Host,
+        host: &mut (impl Carrier + Finder + Keeper),
     ) {
         let bytes;
         let answer = match answer {
@@ -291,7 +335,7 @@ impl Connection {
     }
 
     /// The client is gone: what it had is given back.
-    pub fn close(&mut self, world: &mut World, host: &mut Host) {
+    pub fn close(&mut self, world: &mut World, host: &mut (impl Carrier + Finder + Keeper)) {
         self.session.close(&mut Visit { world, host, client: self.client });
     }
 }

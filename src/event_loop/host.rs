@@ -35,7 +35,7 @@ pub(super) struct Host {
     pub now: Instant,
     /// Where the configuration and the logs are kept, if they are.
     pub state: Option<Arc<StateDir>>,
-    pub logs: Logs,
+    pub logs: Logs<Arc<HostFile>>,
     /// The mirror whose log is being opened.
     pub new_mirror: Option<Rc<Device>>,
     /// The configuration being restored is one that was kept: its logs must be there.
@@ -62,7 +62,7 @@ impl Host {
             Ename::from(error.to_string())
         })?;
         if let (Some(mirror), Some((file, found))) = (mirror, log) {
-            self.logs.add(mirror, file, &found);
+            self.logs.add(mirror, Arc::new(file), &found);
         }
         Ok(())
     }
@@ -122,7 +122,11 @@ impl Carrier for Host {
     }
 
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {
-        self.logs.record(&mut self.workers, mirror, op)
+        let (outcome, write) = self.logs.record(mirror, op);
+        if let Some(write) = write {
+            self.workers.submit(Job::Record(write));
+        }
+        outcome
     }
 
     fn time(&self) -> u64 {

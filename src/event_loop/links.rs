@@ -16,6 +16,7 @@ use styx::client::ProtocolError;
 use styx::enames;
 use styx::frame::split_frame;
 
+use super::connection::Stream as _;
 use super::stream::Stream;
 use super::workers::{Job, Workers};
 use crate::dial::{Addr, Host};

@@ -5,11 +5,11 @@ mod admission;
 mod answers;
 mod check;
 mod clients;
-mod connection;
+pub mod connection;
 mod host;
 mod links;
 mod listen;
-mod logs;
+pub mod logs;
 mod stream;
 mod workers;
 

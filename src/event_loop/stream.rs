@@ -8,6 +8,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use styx::buffer::{Buffer, Output};
 
+use super::connection;
+
 /// A socket, or standard input and output.
 pub(super) enum Stream {
     Tcp(mio::net::TcpStream),
@@ -55,19 +57,6 @@ impl Stream {
         }
     }
 
-    /// Appends what is there to `buffer`, at most `room` bytes: how many bytes, 0 at the end.
-    pub fn read(&self, buffer: &mut Buffer, room: usize) -> io::Result<usize> {
-        let start = buffer.end();
-        buffer.append_room(room);
-        let read = rustix::io::read(self.input(), &mut buffer.bytes_mut()[start..]);
-        buffer.cut(start + read.unwrap_or(0));
-        Ok(read?)
-    }
-
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(self.output(), bytes)?)
-    }
-
     /// Whether a connection that was being made is there, or why not.
     pub fn connected(&self) -> io::Result<bool> {
         let (error, peer) = match self {
@@ -81,6 +70,20 @@ impl Stream {
             (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             (None, Err(error)) => Err(error),
         }
+    }
+}
+
+impl connection::Stream for Stream {
+    fn read(&self, buffer: &mut Buffer, room: usize) -> io::Result<usize> {
+        let start = buffer.end();
+        buffer.append_room(room);
+        let read = rustix::io::read(self.input(), &mut buffer.bytes_mut()[start..]);
+        buffer.cut(start + read.unwrap_or(0));
+        Ok(read?)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.output(), bytes)?)
     }
 }
 

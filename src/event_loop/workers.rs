@@ -9,6 +9,7 @@ use std::{io, thread};
 use mio::Waker;
 use styx::server::Ename;
 
+use super::logs::Write;
 use crate::inner::host_fs::{self, Ask, HostFs, Told};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
@@ -56,13 +57,7 @@ pub(super) enum Job {
         fs: HostFs,
         ask: Ask,
     },
-    /// Writes a record into the log of this number.
-    Record {
-        log: usize,
-        file: Arc<HostFile>,
-        offset: u64,
-        bytes: Vec<u8>,
-    },
+    Record(Write<Arc<HostFile>>),
     Save(NewState),
 }
 
@@ -114,7 +109,7 @@ impl Job {
                 let addresses = (host.as_str(), port).to_socket_addrs();
                 Outcome::Resolved(link, addresses.map(Iterator::collect))
             }
-            Job::Record { log, file, offset, bytes } => {
+            Job::Record(Write { log, file, offset, bytes }) => {
                 Outcome::Recorded(log, write_record(&file, offset, &bytes))
             }
             Job::Save(NewState { job, state, text, log }) => {

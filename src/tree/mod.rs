@@ -17,11 +17,11 @@ use std::rc::Rc;
 use styx::Qid;
 use styx::server::{DirEntries, Ename, Opened, RequestId};
 
-use crate::ctl::{Control, Dialect, Entry};
-use crate::inner::Inner;
+use crate::ctl::{Control, Dialect, Entry, Finder};
 use crate::inner::host_fs::{JobId, Keeper, Told};
+use crate::inner::{Carrier, File as InnerFile, Inner, remote};
 use crate::namespace;
-use crate::transfer::{Direction, Finished, Transfers};
+use crate::transfer::{Direction, Done, Finished, Transfers};
 
 pub use serve::Visit;
 pub use upkeep::{Chore, Upkeep};
@@ -213,6 +213,27 @@ impl World {
                 Some(Answered { client, request, answer: Ok(Payload::Data(Vec::new())) })
             }
             _ => None,
+        }
+    }
+
+    /// What came of something that was asked of another server.
+    pub fn mount_did(&mut self, host: &mut (impl Carrier + Finder), done: remote::Done) {
+        let World { transfers, control, .. } = self;
+        match done {
+            remote::Done::Read(op, result) => {
+                let result = result.as_deref().map(Done::Read).map_err(Ename::clone);
+                transfers.complete(host, op, result);
+            }
+            remote::Done::Wrote(op, result) => {
+                transfers.complete(host, op, result.map(Done::Wrote));
+            }
+            remote::Done::Synced(op, result) => {
+                transfers.complete(host, op, result.map(|()| Done::Synced));
+            }
+            remote::Done::Walked(job, walked) => control.walked(host, job, walked),
+            remote::Done::Opened(job, opened) => {
+                control.opened(host, job, opened.map(InnerFile::Remote));
+            }
         }
     }
 

@@ -1,6 +1,5 @@
-//! A backing store that keeps written and synced bytes apart, so that a crash can be played: synced
-//! bytes stay, the others are kept, lost or torn at random. The legs of a mirror and its log are
-//! stores; time is a number.
+//! The legs of a mirror and its log, which are stores that can lose power, and what is under way on
+//! them. Time is a number.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,69 +17,13 @@ use dsfs::transfer::{Done, Transfers};
 use dsfs::tree::Owner;
 use styx::server::{Ename, Outcome};
 
-/// splitmix64.
-#[derive(Clone)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
+use crate::random::Random;
+use crate::store::Store;
 
 /// What tears: a disk writes sectors of the log whole, and words of a leg, so that the test can tell
 /// whose each is.
 const SECTOR: usize = 512;
 const WORD: usize = 8;
-
-/// One file: what readers see, what is on stable storage, and the writes between.
-#[derive(Clone)]
-pub struct Store {
-    pub seen: Vec<u8>,
-    stable: Vec<u8>,
-    unsynced: Vec<(u64, usize, Vec<u8>)>,
-    writes: u64,
-}
-
-impl Store {
-    pub fn new(bytes: Vec<u8>) -> Store {
-        Store { seen: bytes.clone(), stable: bytes, unsynced: Vec::new(), writes: 0 }
-    }
-
-    fn write(&mut self, offset: usize, data: &[u8]) {
-        self.seen[offset..offset + data.len()].copy_from_slice(data);
-        self.writes += 1;
-        self.unsynced.push((self.writes, offset, data.to_vec()));
-    }
-
-    /// What was written up to `until` is on stable storage.
-    fn sync(&mut self, until: u64) {
-        self.unsynced.retain(|(number, offset, data)| {
-            if *number <= until {
-                self.stable[*offset..offset + data.len()].copy_from_slice(data);
-            }
-            *number > until
-        });
-    }
-
-    /// What is found after a power cut.
-    fn crashed(mut self, unit: usize, dice: &mut Dice) -> Store {
-        for (_, offset, data) in std::mem::take(&mut self.unsynced) {
-            let fate = dice.roll(3);
-            for (index, piece) in data.chunks(unit).enumerate() {
-                if fate == 0 || fate == 1 && dice.roll(2) == 0 {
-                    let at = offset + index * unit;
-                    self.stable[at..at + piece.len()].copy_from_slice(piece);
-                }
-            }
-        }
-        Store::new(self.stable)
-    }
-}
 
 enum Job {
     Read { op: Op, leg: usize, offset: usize, count: usize },
@@ -95,7 +38,7 @@ pub struct Disk {
     numbers: Rc<RefCell<HashMap<FileKey, usize>>>,
     pub legs: Vec<Store>,
     pub log: Store,
-    pub dice: Dice,
+    pub dice: Random,
     pub time: u64,
     /// Of a hundred operations, so many end at once.
     pub at_once: u64,
@@ -112,7 +55,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(root: Root, legs: Vec<Store>, log: Store, dice: Dice, time: u64) -> Disk {
+    pub fn new(root: Root, legs: Vec<Store>, log: Store, dice: Random, time: u64) -> Disk {
         Disk {
             root,
             numbers: Rc::default(),
@@ -136,7 +79,7 @@ impl Disk {
     }
 
     fn is_late(&mut self) -> bool {
-        self.dice.roll(100) >= self.at_once
+        self.dice.below(100) as u64 >= self.at_once
     }
 
     fn do_write(&mut self, leg: usize, offset: usize, data: &[u8]) -> Result<usize, Ename> {
@@ -177,7 +120,7 @@ impl Disk {
         if self.jobs.is_empty() {
             return;
         }
-        let pick = self.dice.roll(self.jobs.len() as u64) as usize;
+        let pick = self.dice.below(self.jobs.len());
         match self.jobs.swap_remove(pick) {
             Job::Read { op, leg, offset, count } => {
                 let mut data = vec![0; count];
@@ -208,7 +151,7 @@ impl Disk {
     }
 
     /// The power goes: the legs and the log as they are found.
-    pub fn crash(mut self) -> (Vec<Store>, Store, Dice, u64) {
+    pub fn crash(mut self) -> (Vec<Store>, Store, Random, u64) {
         // A write that had not ended may be there as well.
         for job in std::mem::take(&mut self.jobs) {
             if let Job::Write { leg, offset, data, .. } = job {

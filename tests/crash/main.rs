@@ -6,6 +6,10 @@
 //! the command that plays it again.
 
 mod disk;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/store.rs"]
+mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -21,7 +25,9 @@ use dsfs::namespace::{Table, table};
 use dsfs::transfer::{Ask, Direction, Finished};
 use dsfs::tree::{Owner, Settings, World};
 
-use disk::{Dice, Disk, Store};
+use disk::Disk;
+use random::Random;
+use store::Store;
 
 /// How many crashes, unless DSFS_SEEDS says otherwise.
 const SEEDS: u64 = 2000;
@@ -140,8 +146,8 @@ impl Run {
     fn begin(&mut self, kind: u64) {
         let inner = Inner::Device(self.device.clone());
         let blocks = LENGTH / BLOCK;
-        let first = self.disk.dice.roll(blocks as u64) as usize;
-        let count = (1 + self.disk.dice.roll(20) as usize).min(blocks - first);
+        let first = self.disk.dice.below(blocks);
+        let count = (1 + self.disk.dice.below(20)).min(blocks - first);
         let offset = (first * BLOCK) as u64;
         self.model.ids += 1;
         let number = self.model.ids as usize;
@@ -196,8 +202,8 @@ impl Run {
         self.settle();
     }
 
-    fn pass(&mut self, most: u64) {
-        self.disk.time += self.disk.dice.roll(most);
+    fn pass(&mut self, most: usize) {
+        self.disk.time += self.disk.dice.below(most) as u64;
         self.settle();
     }
 
@@ -211,24 +217,24 @@ impl Run {
 
 /// One life, a crash, and the life after it.
 fn play(seed: u64, root: &Root) {
-    let mut dice = Dice(seed);
-    let legs = 2 + dice.roll(2) as usize;
-    let dialect = if dice.roll(2) == 0 { Dialect::Devds } else { Dialect::Plan9 };
+    let mut dice = Random::new(seed);
+    let legs = 2 + dice.below(2);
+    let dialect = if dice.below(2) == 0 { Dialect::Devds } else { Dialect::Plan9 };
     let first: Vec<u8> = 1u64.to_le_bytes().into_iter().cycle().take(LENGTH).collect();
     let log = Store::new(Record::new(LENGTH as u64, legs).file(&[0; 32]));
     let stores = vec![Store::new(first); legs];
-    let faulty = dice.roll(3) == 0;
+    let faulty = dice.below(3) == 0;
     let mut disk = Disk::new(root.clone(), stores, log, dice, 1_000_000);
-    disk.at_once = disk.dice.roll(101);
+    disk.at_once = disk.dice.below(101) as u64;
     let mut run = Run::start(disk, Model::new(), legs, dialect);
-    for _ in 0..run.disk.dice.roll(200) {
-        match run.disk.dice.roll(20) {
+    for _ in 0..run.disk.dice.below(200) {
+        match run.disk.dice.below(20) {
             0..=5 => run.begin(0),
             6 | 7 => run.begin(1),
             8 => run.begin(2),
             9 => run.pass(4000),
             10 if faulty => {
-                run.disk.failing = Some((run.disk.dice.roll(legs as u64) as usize, 1));
+                run.disk.failing = Some((run.disk.dice.below(legs), 1));
             }
             _ => run.step(),
         }

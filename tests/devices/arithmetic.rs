@@ -4,42 +4,7 @@
 use dsfs::device::inter::BLOCK;
 use dsfs::device::{Geometry, Kind, Piece, crypt};
 
-/// Where each byte of a device is: its inner file and the place there, written down one by one in
-/// the words of ds(3) and fs(3).
-pub type Places = Vec<(usize, u64)>;
-
-/// The first file from its start to its end, then the next.
-pub fn cat_places(lengths: &[u64]) -> Places {
-    let all = |(file, &length): (usize, &u64)| (0..length).map(move |at| (file, at));
-    lengths.iter().enumerate().flat_map(all).collect()
-}
-
-/// A block from each file in turn, `blocks` in all.
-pub fn inter_places(files: usize, blocks: u64) -> Places {
-    let mut places = Vec::new();
-    let mut used = vec![0; files];
-    let turns = (0..files).cycle();
-    for (_, file) in (0..blocks).zip(turns) {
-        places.extend((0..BLOCK).map(|byte| (file, used[file] + byte)));
-        used[file] += BLOCK;
-    }
-    places
-}
-
-/// The least length, in which a running 0 is replaced by the next: of (300, 0, 100) it is 100
-/// (PLAN9.md, Commands).
-pub fn running_least(lengths: &[u64]) -> u64 {
-    let mut least = 0;
-    for &length in lengths {
-        least = if least == 0 { length } else { least.min(length) };
-    }
-    least
-}
-
-/// One file, from `start` on.
-pub fn range_places(start: u64, length: u64) -> Places {
-    (start..start + length).map(|at| (0, at)).collect()
-}
+use crate::model::{Places, cat_places, inter_places, range_places, running_least};
 
 /// The pieces of a transfer, as the transfers take them: one after the other.
 fn pieces(geometry: &Geometry, offset: u64, count: u64) -> Vec<Piece> {

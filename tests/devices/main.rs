@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod disk;
+#[path = "../support/device_model.rs"]
 mod model;
 
 use std::rc::Rc;

@@ -1,6 +1,8 @@
 //! Random numbers from a seed, so that a test that fails can be run again as it was. For choosing
 //! what a test does, and for nothing else.
 
+#![allow(dead_code, reason = "each program uses its own part of this")]
+
 /// A stream of numbers (SplitMix64, by Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);

@@ -2,11 +2,48 @@
 //! model holds the files in memory and does one read or write at a time. It shares no code with
 //! dsfs: it is written from ds(3), fs(3) and the golden README files.
 
+#![allow(dead_code, reason = "each program uses its own part of this")]
+
 use aes::Aes128;
 use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use dsfs::ctl::Dialect;
 
-use crate::arithmetic::{Places, cat_places, inter_places, range_places, running_least};
+/// Where each byte of a device is: its inner file and the place there, written down one by one in
+/// the words of ds(3) and fs(3).
+pub type Places = Vec<(usize, u64)>;
+
+/// The first file from its start to its end, then the next.
+pub fn cat_places(lengths: &[u64]) -> Places {
+    let all = |(file, &length): (usize, &u64)| (0..length).map(move |at| (file, at));
+    lengths.iter().enumerate().flat_map(all).collect()
+}
+
+/// A block from each file in turn, `blocks` in all.
+pub fn inter_places(files: usize, blocks: u64) -> Places {
+    let mut places = Vec::new();
+    let mut used = vec![0; files];
+    let turns = (0..files).cycle();
+    for (_, file) in (0..blocks).zip(turns) {
+        places.extend((0..BLOCK).map(|byte| (file, used[file] + byte)));
+        used[file] += BLOCK;
+    }
+    places
+}
+
+/// The least length, in which a running 0 is replaced by the next: of (300, 0, 100) it is 100
+/// (PLAN9.md, Commands).
+pub fn running_least(lengths: &[u64]) -> u64 {
+    let mut least = 0;
+    for &length in lengths {
+        least = if least == 0 { length } else { least.min(length) };
+    }
+    least
+}
+
+/// One file, from `start` on.
+pub fn range_places(start: u64, length: u64) -> Places {
+    (start..start + length).map(|at| (0, at)).collect()
+}
 
 /// The blocks of an inter, in bytes (ds(3)).
 pub const BLOCK: u64 = 8192;
@@ -128,13 +165,13 @@ impl Node {
     }
 
     /// How much of a transfer is inside the device.
-    fn inside(&self, offset: u64, count: u64) -> u64 {
+    pub fn inside(&self, offset: u64, count: u64) -> u64 {
         if offset >= self.length { 0 } else { count.min(self.length - offset) }
     }
 
     /// What is inside as runs that are one range of one inner file, and of one block: the file,
     /// the place in it, and how long.
-    fn runs(&self, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
+    pub fn runs(&self, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
         let mut runs: Vec<(usize, u64, u64)> = Vec::new();
         for at in offset..offset + count {
             let (file, place) = self.places[at as usize];

@@ -1,0 +1,284 @@
+//! What a server asks of its surroundings, as the event loop's own host gives it: its files, the
+//! directory it exports, its logs and its mounts. Some of it is done at once; the rest is a job that
+//! ends when the world says so, in any order, as jobs of worker threads do.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use dsfs::ctl::Finder;
+use dsfs::event_loop::logs::{Logs, Write};
+use dsfs::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
+use dsfs::inner::local::Root;
+use dsfs::inner::remote::JobId;
+use dsfs::inner::{Carrier, Device, File, LocalFile, Op};
+use dsfs::integrity::log::Identity;
+use dsfs::integrity::state::Key;
+use dsfs::namespace::{Failure, Target, Tree, Walked};
+use dsfs::transfer::Done;
+use dsfs::tree;
+use styx::server::{Ename, Outcome};
+
+use crate::disk::Disk;
+use crate::link::Link;
+use crate::random::Random;
+
+/// Milliseconds from 1970 to the beginning of a world.
+const BEGINNING: u64 = 1_000_000_000_000;
+
+/// How many exported files may be open at one time.
+const OPEN_LIMIT: usize = 64;
+
+/// Something that was not done at once.
+pub enum Job {
+    Read { op: Op, file: usize, offset: u64, count: usize },
+    Write { op: Op, file: usize, offset: u64, data: Vec<u8> },
+    Sync { op: Op, file: usize, until: u64 },
+    Walk { job: JobId, path: Vec<String>, names: Vec<String> },
+    Open { job: JobId, path: Vec<String> },
+    Save { job: JobId, text: Option<String>, log: Option<(Rc<Device>, Key)> },
+    Record(usize, Identity),
+    Export { job: host_fs::JobId, ask: Ask },
+}
+
+/// The surroundings of one server, from its start to its end.
+pub struct Host {
+    pub disk: Disk,
+    pub links: Vec<Link>,
+    pub jobs: Vec<Job>,
+    root: Root,
+    export: HostFs,
+    logs: Logs<Identity>,
+    /// The configuration that was saved is being restored: its logs must be there.
+    pub restoring: bool,
+    /// Of a hundred operations, so many end at once.
+    at_once: usize,
+    dice: Random,
+    /// Milliseconds since the beginning of the world, and the same as the program has it.
+    pub time: u64,
+    pub now: Instant,
+}
+
+impl Host {
+    pub fn new(dir: &Path, disk: Disk, links: Vec<Link>, mut dice: Random, now: Instant) -> Host {
+        let root = Root::open(dir, false).expect("a directory");
+        let export = HostFs::new(&root).expect("there is a /proc");
+        let at_once = *dice.pick(&[0, 30, 70, 95]);
+        Host {
+            disk,
+            links,
+            jobs: Vec::new(),
+            root,
+            export,
+            logs: Logs::default(),
+            restoring: false,
+            at_once,
+            dice,
+            time: 0,
+            now,
+        }
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.dice.below(100) >= self.at_once
+    }
+
+    fn place(&self, file: &LocalFile) -> usize {
+        self.disk.place(file.key())
+    }
+
+    fn begin_record(&mut self, write: Option<Write<Identity>>) {
+        if let Some(Write { log, file, offset, bytes }) = write {
+            self.disk.write_log(&file, offset, &bytes);
+            self.jobs.push(Job::Record(log, file));
+        }
+    }
+
+    /// The server is no more: its disks, as they are found when the power is back.
+    pub fn crash(mut self) -> Disk {
+        for job in std::mem::take(&mut self.jobs) {
+            // What had not ended may have been done, or not.
+            match job {
+                Job::Write { file, offset, data, .. } => {
+                    let _ = self.disk.write(file, offset, &data, &mut self.dice);
+                }
+                Job::Save { text, log, .. } if self.dice.one_in(2) => self.save(text, log.as_ref()),
+                _ => {}
+            }
+        }
+        self.disk.crash(&mut self.dice);
+        self.disk
+    }
+
+    fn save(&mut self, text: Option<String>, log: Option<&(Rc<Device>, Key)>) {
+        if let Some((device, key)) = log {
+            let (length, legs) = (device.geometry.length(), device.inner.len());
+            let found = self.disk.open_log(key, length, legs, self.restoring);
+            self.logs.add(device.clone(), key.identity, &found);
+        }
+        if let Some(text) = text {
+            self.disk.config = text;
+        }
+    }
+
+    /// Carries out one of the jobs, whichever.
+    pub fn do_job(&mut self, world: &mut tree::World) {
+        let pick = self.dice.below(self.jobs.len());
+        let dice = &mut self.dice;
+        let transfers = &mut world.transfers;
+        match self.jobs.swap_remove(pick) {
+            Job::Read { op, file, offset, count } => {
+                let mut data = vec![0; count];
+                let read = self.disk.read(file, offset, &mut data, dice);
+                let read = read.map(|count| Done::Read(&data[..count]));
+                transfers.complete(self, op, read);
+            }
+            Job::Write { op, file, offset, data } => {
+                let wrote = self.disk.write(file, offset, &data, dice);
+                transfers.complete(self, op, wrote.map(Done::Wrote));
+            }
+            Job::Sync { op, file, until } => {
+                let synced = self.disk.sync(file, until, dice);
+                transfers.complete(self, op, synced.map(|()| Done::Synced));
+            }
+            Job::Record(log, identity) => {
+                self.disk.sync_log(&identity);
+                let (ended, next) = self.logs.recorded(log, Ok(()));
+                self.begin_record(next);
+                for (op, result) in ended {
+                    transfers.complete(self, op, result.map(|()| Done::Recorded));
+                }
+            }
+            Job::Save { job, text, log } => {
+                self.save(text, log.as_ref());
+                world.control.saved(self, job, Ok(()));
+            }
+            Job::Walk { job, path, names } => {
+                let walked = self.root.walk(&path, &names);
+                world.control.walked(self, job, walked);
+            }
+            Job::Open { job, path } => {
+                let opened = self.root.open_file(&path).map(File::Local);
+                world.control.opened(self, job, opened);
+            }
+            Job::Export { job, ask } => {
+                let told = self.export.run(ask);
+                world.host_told(self, job, told);
+            }
+        }
+    }
+}
+
+impl Carrier for Host {
+    fn read(&mut self, file: &File, offset: u64, data: &mut [u8], op: Op) -> Outcome<usize> {
+        let file = match file {
+            File::Local(file) => self.place(file),
+            File::Remote(file) => {
+                let mount = &mut self.links[file.mount()].mount;
+                mount.read(file, offset, data.len(), op, self.now)?;
+                return Poll::Pending;
+            }
+        };
+        if self.is_late() {
+            self.jobs.push(Job::Read { op, file, offset, count: data.len() });
+            return Poll::Pending;
+        }
+        Poll::Ready(self.disk.read(file, offset, data, &mut self.dice))
+    }
+
+    fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize> {
+        let file = match file {
+            File::Local(file) => self.place(file),
+            File::Remote(file) => {
+                let mount = &mut self.links[file.mount()].mount;
+                mount.write(file, offset, data, op, self.now)?;
+                return Poll::Pending;
+            }
+        };
+        if self.is_late() {
+            self.jobs.push(Job::Write { op, file, offset, data: data.to_vec() });
+            return Poll::Pending;
+        }
+        Poll::Ready(self.disk.write(file, offset, data, &mut self.dice))
+    }
+
+    fn sync(&mut self, file: &File, op: Op) -> Outcome<()> {
+        match file {
+            File::Local(file) => {
+                let file = self.place(file);
+                let until = self.disk.writes(file);
+                self.jobs.push(Job::Sync { op, file, until });
+            }
+            File::Remote(file) => self.links[file.mount()].mount.sync(file, op, self.now)?,
+        }
+        Poll::Pending
+    }
+
+    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
+        false
+    }
+
+    fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {
+        let (outcome, write) = self.logs.record(mirror, op);
+        self.begin_record(write);
+        outcome
+    }
+
+    fn time(&self) -> u64 {
+        BEGINNING + self.time
+    }
+}
+
+impl Finder for Host {
+    fn walk(&mut self, job: JobId, target: &Target, names: &[String]) -> Poll<Walked> {
+        match target.tree {
+            Tree::Mount(number) => {
+                self.links[number].mount.walk(job, &target.path, names, self.now);
+            }
+            _ if self.is_late() => {
+                let (path, names) = (target.path.clone(), names.to_vec());
+                self.jobs.push(Job::Walk { job, path, names });
+            }
+            _ => return Poll::Ready(self.root.walk(&target.path, names)),
+        }
+        Poll::Pending
+    }
+
+    fn open(&mut self, job: JobId, target: &Target) -> Poll<Result<File, Failure>> {
+        match target.tree {
+            Tree::Mount(number) => self.links[number].mount.open(job, &target.path, self.now),
+            _ => self.jobs.push(Job::Open { job, path: target.path.clone() }),
+        }
+        Poll::Pending
+    }
+
+    fn save(
+        &mut self,
+        job: JobId,
+        text: Option<String>,
+        mirror: Option<(&Rc<Device>, Key)>,
+    ) -> Poll<Result<(), Ename>> {
+        let log = mirror.map(|(device, key)| (device.clone(), key));
+        self.jobs.push(Job::Save { job, text, log });
+        Poll::Pending
+    }
+}
+
+impl Keeper for Host {
+    fn ask(&mut self, job: host_fs::JobId, ask: Ask) {
+        self.jobs.push(Job::Export { job, ask });
+    }
+
+    fn look_now(&mut self, look: &Look) -> Option<Result<Found, Ename>> {
+        if self.is_late() { None } else { self.export.look_now(look) }
+    }
+
+    fn stat_now(&mut self, subject: &Subject) -> Option<Result<Vec<u8>, Ename>> {
+        if self.is_late() { None } else { self.export.stat_now(subject) }
+    }
+
+    fn open_limit(&self) -> usize {
+        OPEN_LIMIT
+    }
+}

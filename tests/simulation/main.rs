@@ -1,0 +1,61 @@
+//! The simulator: whole worlds of servers, clients, networks and disks in one thread, with a clock of
+//! their own. The sessions, trees, devices, transfers, mounts and write-intent logs are the program's;
+//! so is what runs a connection (`event_loop::connection`). Only sockets, worker threads and disks are
+//! played: networks delay, stall and cut, disks fail, tear and stop short, servers lose power and start
+//! again, clients vanish. Everything that clients see is checked against a model (`model.rs`), and at
+//! the end of a world nothing of it may be left.
+//!
+//! One seed is one world, and is played the same each time. A seed that fails prints the command that
+//! plays it again:
+//!
+//! ```text
+//! DSFS_SEED=17 DSFS_SEEDS=1 cargo test --test simulation
+//! ```
+//!
+//! `DSFS_SEEDS` says how many worlds are played, `DSFS_SEED` where to begin. An hour of them:
+//!
+//! ```text
+//! DSFS_SEED=$RANDOM$RANDOM DSFS_SEEDS=1000000 timeout 1h cargo test --release --test simulation
+//! ```
+
+mod clients;
+#[path = "../support/device_model.rs"]
+mod device_model;
+mod digest;
+mod disk;
+mod host;
+mod link;
+mod model;
+mod net;
+mod node;
+mod plan;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/store.rs"]
+mod store;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// How many worlds, unless DSFS_SEEDS says otherwise.
+const SEEDS: u64 = 300;
+
+#[test]
+fn worlds_hold() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let first = number("DSFS_SEED").unwrap_or(1);
+    let count = number("DSFS_SEEDS").unwrap_or(SEEDS);
+    for seed in first..first + count {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world::play(seed))) {
+            println!("DSFS_SEED={seed} DSFS_SEEDS=1 cargo test --test simulation");
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn one_seed_is_one_world() {
+    for seed in 1..10 {
+        assert_eq!(world::play(seed), world::play(seed), "seed {seed}");
+    }
+}

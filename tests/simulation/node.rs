@@ -1,0 +1,399 @@
+//! A server: the trees, devices, transfers and sessions of the program, and around them what its event
+//! loop does. It starts from what its disks hold, and can be killed at any moment.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use dsfs::ctl::{Dialect, Keys, saved};
+use dsfs::event_loop::connection::{Buffers, Connection, Readiness, Turn};
+use dsfs::inner::{File, Inner};
+use dsfs::limits;
+use dsfs::namespace::{Table, table};
+use dsfs::tree::{Answered, ClientId, Owner, Settings, World};
+use slab::Slab;
+use styx::server::{Ename, Limits};
+
+use crate::disk::Disk;
+use crate::host::Host;
+use crate::link::Link;
+use crate::net::End;
+use crate::random::Random;
+
+/// Turns in a row with something to do, after which a server is taken to run in a circle.
+const MAX_TURNS: usize = 10_000;
+
+/// What a server is, whether it runs or not.
+pub struct Node {
+    number: usize,
+    dir: PathBuf,
+    dialect: Dialect,
+    limits: Limits,
+    /// Its name space, and the server and tree of each mount in it.
+    names: Rc<Table>,
+    mounts: Vec<(usize, &'static str)>,
+    /// Its disks, while it does not run.
+    disk: Option<Disk>,
+    life: Option<Life>,
+    has_run: bool,
+}
+
+/// A server that runs.
+pub struct Life {
+    pub world: World,
+    pub host: Host,
+    conns: Slab<Conn>,
+    generation: usize,
+    ready: VecDeque<usize>,
+    buffers: Buffers,
+    /// Lines of the saved ctl that are to be carried out before anyone is served, and whether the
+    /// first of them is under way.
+    lines: VecDeque<Vec<u8>>,
+    under_way: bool,
+    upkeep: Option<Instant>,
+    /// It could not start.
+    failed: Option<Ename>,
+}
+
+struct Conn {
+    connection: Connection<End>,
+    client: ClientId,
+    is_ready: bool,
+}
+
+impl Node {
+    /// A server that does not run yet. `mounts` are the servers that it may use, each of which it
+    /// sees twice: its devices, and its exported files.
+    pub fn new(
+        number: usize,
+        dir: PathBuf,
+        dialect: Dialect,
+        limits: Limits,
+        servers: &[usize],
+        disk: Disk,
+    ) -> Node {
+        let mut text = match dialect {
+            Dialect::Devds => table::DEVDS_FILE.to_owned(),
+            Dialect::Plan9 => table::PLAN9_FILE.to_owned(),
+        };
+        let mut mounts = Vec::new();
+        for &server in servers {
+            text += &format!("mount -A tcp!d{server}!1 /n/d{server}\n");
+            text += &format!("mount -A tcp!u{server}!1 /n/u{server} '#U'\n");
+            mounts.extend([(server, ""), (server, "#U")]);
+        }
+        let mut nothing = |_: &str| Err("no files are included".to_owned());
+        let names = Table::build("sim", text.as_bytes(), &|_| None, &mut nothing);
+        let names = Rc::new(names.expect("a name space that is right"));
+        let (disk, life, has_run) = (Some(disk), None, false);
+        Node { number, dir, dialect, limits, names, mounts, disk, life, has_run }
+    }
+
+    /// It, if it runs.
+    pub fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+
+    pub fn life_mut(&mut self) -> Option<&mut Life> {
+        self.life.as_mut()
+    }
+
+    /// Its disks, whether it runs or not.
+    pub fn disk(&mut self) -> &mut Disk {
+        match (&mut self.disk, &mut self.life) {
+            (Some(disk), _) => disk,
+            (None, Some(life)) => &mut life.host.disk,
+            (None, None) => unreachable!("a server has disks"),
+        }
+    }
+
+    /// Whether it takes connections.
+    pub fn serves(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.lines.is_empty())
+    }
+
+    /// Starts it, if it does not run.
+    pub fn start(&mut self, dice: Random, now: Instant) {
+        let Some(disk) = self.disk.take() else { return };
+        let settings = Settings {
+            dialect: self.dialect,
+            owner: "sim".into(),
+            read_only: false,
+            export: true,
+        };
+        let lines = saved::messages(self.dialect, disk.config.as_bytes()).expect("a saved ctl");
+        let lines = lines.iter().map(|line| line.message.to_vec()).collect();
+        let links = self.mounts.iter().enumerate();
+        let links = links.map(|(number, &(peer, aname))| Link::new(number, peer, aname)).collect();
+        let mut host = Host::new(&self.dir, disk, links, dice, now);
+        host.restoring = self.has_run;
+        self.life = Some(Life {
+            world: World::new(settings, self.names.clone(), 0),
+            host,
+            conns: Slab::new(),
+            generation: 0,
+            ready: VecDeque::new(),
+            buffers: Buffers::default(),
+            lines,
+            under_way: false,
+            upkeep: None,
+            failed: None,
+        });
+    }
+
+    /// It is killed, and the power goes: all its wires are cut.
+    pub fn kill(&mut self) {
+        if let Some(mut life) = self.life.take() {
+            for (_, mut conn) in std::mem::take(&mut life.conns) {
+                conn.connection.stream().cut();
+            }
+            life.host.links.iter_mut().for_each(|link| link.hang_up());
+            self.disk = Some(life.host.crash());
+        }
+    }
+
+    /// Does all that there is to do, as the event loop does when something has happened. Why it ends,
+    /// if it does: it could not start.
+    pub fn turn(&mut self, time: u64, now: Instant) -> Option<Ename> {
+        let life = self.life.as_mut()?;
+        life.host.time = time;
+        life.host.now = now;
+        life.world.set_time((life.host.time / 1000) as u32);
+        let starting = !life.lines.is_empty();
+        life.turn();
+        if starting && life.lines.is_empty() {
+            self.has_run = true;
+            life.host.restoring = false;
+            life.world.mend(true);
+            life.upkeep = Some(now);
+            life.turn();
+        }
+        life.failed.take()
+    }
+
+    /// A connection is made: its number, or `None` if there is nobody to take it.
+    pub fn accept(&mut self, end: End) -> Option<usize> {
+        let limits = self.limits;
+        let life = self.life.as_mut().filter(|life| life.lines.is_empty())?;
+        life.generation += 1;
+        let entry = life.conns.vacant_entry();
+        let number = life.generation << 32 | entry.key();
+        let client = ClientId(number);
+        let connection = Connection::new(end, client, limits);
+        life.ready.push_back(entry.key());
+        entry.insert(Conn { connection, client, is_ready: true });
+        Some(number)
+    }
+
+    /// Something happened on a connection.
+    pub fn happened(&mut self, number: usize, what: Readiness) {
+        if let Some(life) = &mut self.life
+            && let Some(index) = life.find(number)
+        {
+            life.conns[index].connection.happened(what);
+            life.make_ready(index);
+        }
+    }
+
+    /// Checks that every connection keeps to its bounds.
+    pub fn check_bounds(&self) {
+        let Some(life) = &self.life else { return };
+        for (_, conn) in &life.conns {
+            let session = conn.connection.session();
+            assert!(session.fids() <= self.limits.fids, "too many fids: {}", session.fids());
+            let held = conn.connection.held();
+            let most = limits::bytes_of_a_client(&self.limits);
+            assert!(held <= most, "server {}: a connection holds {held} bytes", self.number);
+        }
+    }
+
+    /// Nothing is under way and no client is there: says what is left all the same. `mounted` is how
+    /// many other servers are connected, and how many files those have open here.
+    pub fn check_nothing_left(&self, mounted: (usize, usize)) {
+        let number = self.number;
+        let life = self.life.as_ref().expect("it runs");
+        assert!(life.host.jobs.is_empty(), "server {number}: jobs are left");
+        assert!(life.world.transfers.is_empty(), "server {number}: transfers are left");
+        assert!(!life.world.transfers.has_finished(), "server {number}: answers are left");
+        assert!(life.world.host_is_idle(), "server {number}: the export is not idle");
+        let (fids, conns) = life.held();
+        assert_eq!((conns, fids), (mounted.0, mounted.0 + mounted.1), "server {number}: fids");
+        let opens = life.world.control.table().iter().map(|(_, _, entry)| entry.opens.get());
+        assert!(opens.sum::<usize>() <= mounted.1, "server {number}: devices are left open");
+        for link in &life.host.links {
+            assert!(!link.mount.is_busy(), "server {number}: requests to a mount are left");
+        }
+    }
+}
+
+impl Life {
+    /// Whether nothing is under way, and nothing waits to be taken or sent.
+    pub fn is_quiet(&self) -> bool {
+        let quiet = |conn: &Conn| conn.connection.held() == 0 && !conn.connection.is_busy();
+        let conns = self.conns.iter().all(|(_, conn)| quiet(conn));
+        conns && self.host.jobs.is_empty() && self.world.transfers.is_empty()
+    }
+
+    /// Fids and connections.
+    pub fn held(&self) -> (usize, usize) {
+        let fids = self.conns.iter().map(|(_, conn)| conn.connection.session().fids()).sum();
+        (fids, self.conns.len())
+    }
+
+    /// The files of other servers that it has open: of which mount each is.
+    pub fn remote_files(&self) -> Vec<usize> {
+        let devices = self.world.control.table().iter().map(|(_, _, entry)| &entry.device);
+        let files = devices.flat_map(|device| &device.inner).filter_map(|inner| match inner {
+            Inner::File(File::Remote(file)) => Some(file.mount()),
+            _ => None,
+        });
+        files.collect()
+    }
+
+    /// When something is to be done though nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let links = self.host.links.iter().filter_map(Link::deadline);
+        links.chain(self.upkeep).min()
+    }
+
+    /// Whether all mirrors are equal, and every server that is wanted is there.
+    pub fn is_well(&self) -> bool {
+        self.lines.is_empty() && self.world.is_sound() && self.host.links.iter().all(Link::is_well)
+    }
+
+    fn find(&self, number: usize) -> Option<usize> {
+        let index = number & 0xffff_ffff;
+        let conn = self.conns.get(index)?;
+        (conn.client == ClientId(number)).then_some(index)
+    }
+
+    fn make_ready(&mut self, index: usize) {
+        if let Some(conn) = self.conns.get_mut(index)
+            && !std::mem::replace(&mut conn.is_ready, true)
+        {
+            self.ready.push_back(index);
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.host.now;
+        for _ in 0..MAX_TURNS {
+            self.attend_links();
+            self.go_on_starting();
+            if !self.ready.is_empty() {
+                self.world.client_came(now);
+            }
+            self.take_turns();
+            self.finish();
+            if self.upkeep.is_some() {
+                self.upkeep = self.world.upkeep(&mut self.host, now).or(Some(now + NEVER));
+            }
+            let due = self.upkeep.is_some_and(|at| at <= now);
+            if self.ready.is_empty() && !due {
+                return self.attend_links();
+            }
+        }
+        panic!("a server runs in a circle");
+    }
+
+    fn attend_links(&mut self) {
+        loop {
+            let now = self.host.now;
+            self.host.links.iter_mut().for_each(|link| link.attend(now));
+            if !self.finish() {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with what other servers have done, and gives the answers that have come. True if there
+    /// was anything.
+    fn finish(&mut self) -> bool {
+        let mut any = false;
+        for number in 0..self.host.links.len() {
+            while let Some(done) = self.host.links[number].mount.next_done() {
+                any = true;
+                self.world.mount_did(&mut self.host, done);
+            }
+        }
+        let (mut started, mut told) = (None, Vec::new());
+        while let Some(answered) = self.world.next_answer(&mut |_, result| started = Some(result)) {
+            self.answer(answered, &mut told);
+        }
+        any |= started.is_some();
+        if let Some(result) = started {
+            self.under_way = false;
+            self.line_ended(result);
+            self.go_on_starting();
+        }
+        told.into_iter().for_each(|index| self.make_ready(index));
+        any
+    }
+
+    fn answer(&mut self, answered: Answered, told: &mut Vec<usize>) {
+        let Answered { client: ClientId(number), request, answer } = answered;
+        match self.find(number) {
+            Some(index) => {
+                let connection = &mut self.conns[index].connection;
+                connection.answer(request, answer, &mut self.world, &mut self.host);
+                told.push(index);
+            }
+            None => {
+                if let Ok(answer) = answer {
+                    self.world.discard(&mut self.host, answer);
+                }
+            }
+        }
+    }
+
+    fn take_turns(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else { return };
+            let Some(conn) = self.conns.get_mut(index) else { continue };
+            conn.is_ready = false;
+            let (world, host) = (&mut self.world, &mut self.host);
+            match conn.connection.take_turn(world, host, &mut self.buffers, true) {
+                Turn::Idle => {}
+                Turn::More => self.make_ready(index),
+                Turn::Last(client) => {
+                    let mut told = Vec::new();
+                    while let Some(answered) = self.world.next_released(Some(client)) {
+                        self.answer(answered, &mut told);
+                    }
+                    told.into_iter().for_each(|index| self.make_ready(index));
+                }
+                Turn::Over => {
+                    let mut conn = self.conns.remove(index);
+                    conn.connection.close(&mut self.world, &mut self.host);
+                    conn.connection.stream().end();
+                }
+            }
+        }
+    }
+
+    /// Carries out the lines of the saved ctl, one after the other.
+    fn go_on_starting(&mut self) {
+        while !self.under_way
+            && self.failed.is_none()
+            && let Some(line) = self.lines.front()
+        {
+            let (keys, owner) = (Rc::new(Keys::default()), (Owner::Saved(0), 0));
+            match self.world.control.restore(&mut self.host, line, &keys, owner) {
+                Poll::Pending => self.under_way = true,
+                Poll::Ready(result) => self.line_ended(result),
+            }
+        }
+    }
+
+    fn line_ended(&mut self, result: Result<(), Ename>) {
+        match result {
+            Ok(()) => drop(self.lines.pop_front()),
+            Err(ename) => self.failed = Some(ename),
+        }
+    }
+}
+
+/// Longer than any world lasts.
+const NEVER: Duration = Duration::from_secs(1_000_000);

@@ -1,0 +1,217 @@
+//! What a world is made of: servers, devices nested at random over them, the control messages that
+//! make those, and what the files hold at first. Inner files may be on other servers, as files that
+//! those export or as devices of theirs.
+
+use dsfs::ctl::Dialect;
+
+use crate::device_model::{BLOCK, Files, Kind, Node, Shape};
+use crate::model::pattern;
+use crate::random::Random;
+
+/// Lengths of files: a region of a mirror is 64 KiB.
+const LENGTHS: [u64; 6] = [BLOCK, 2 * BLOCK, 3 * BLOCK, 5 * BLOCK, 9 * BLOCK, 17 * BLOCK];
+
+/// Bytes of all files together, about: what a debug build can play with in little time.
+const BYTES: u64 = 40 * BLOCK;
+
+/// A file or device that clients may open: nothing inside a mirror, which would differ then.
+#[derive(Debug)]
+pub struct Thing {
+    /// Which server has it, in which tree, and by what name.
+    pub server: usize,
+    pub tree: &'static str,
+    pub name: String,
+    pub length: u64,
+    /// Its bytes as ranges of files, in order: the file, the place in it, and how long. Of a mirror,
+    /// those of its first leg.
+    pub ranges: Vec<(usize, u64, u64)>,
+    /// It is or has in it a mirror.
+    pub mirrored: bool,
+}
+
+/// A world before it begins.
+pub struct Plan {
+    pub dialect: Dialect,
+    pub servers: usize,
+    pub things: Vec<Thing>,
+    /// The devices that are made of nothing but files, the outermost ones.
+    pub tops: Vec<Node>,
+    pub files: Files,
+    /// The server of each file, and all servers that have bytes of the mirror that it is in.
+    pub homes: Vec<usize>,
+    pub shared: Vec<Vec<usize>>,
+    /// The saved ctl of each server.
+    pub messages: Vec<String>,
+    names: usize,
+}
+
+impl Plan {
+    pub fn new(dice: &mut Random) -> Plan {
+        let servers = *dice.pick(&[1, 2, 2, 3]);
+        let dialect = if dice.one_in(2) { Dialect::Devds } else { Dialect::Plan9 };
+        let mut plan = Plan {
+            dialect,
+            servers,
+            things: Vec::new(),
+            tops: Vec::new(),
+            files: Files::new(),
+            homes: Vec::new(),
+            shared: Vec::new(),
+            messages: vec![String::new(); servers],
+            names: 0,
+        };
+        for server in 0..servers {
+            plan.add_device(server, dice);
+        }
+        while plan.files.iter().map(|file| file.len() as u64).sum::<u64>() < BYTES {
+            plan.add_device(0, dice);
+        }
+        plan
+    }
+
+    fn add_device(&mut self, server: usize, dice: &mut Random) {
+        let length = *dice.pick(&LENGTHS);
+        let shape = shape(dice, length);
+        let node = Node::build(&shape, self.dialect, &mut self.files);
+        self.homes.resize(self.files.len(), server);
+        self.place(&node, server, false, dice);
+        let all = self.homes.clone();
+        self.shared.resize(self.files.len(), Vec::new());
+        self.fill(&node, &all);
+        self.tops.push(node);
+    }
+
+    /// Puts a device on a server and what it is made of there or elsewhere: the name by which that
+    /// server finds it.
+    fn place(&mut self, node: &Node, server: usize, inside: bool, dice: &mut Random) -> String {
+        let (tree, name, path) = match node.kind {
+            Kind::File(number) => {
+                self.homes[number] = server;
+                ("#U", format!("f{number}"), format!("/f{number}"))
+            }
+            _ => {
+                let inside = inside || node.kind == Kind::Mirror;
+                let inner: Vec<String> = node
+                    .inner
+                    .iter()
+                    .map(|inner| self.place_inner(inner, server, inside, dice))
+                    .collect();
+                let name = self.configure(server, node.kind, &inner.join(" "));
+                let path = self.path(&name);
+                ("", name, path)
+            }
+        };
+        if !inside {
+            let (length, ranges) = (node.length, ranges(node, 0, node.length));
+            let mirrored = node.all().iter().any(|node| node.kind == Kind::Mirror);
+            self.things.push(Thing { server, tree, name, length, ranges, mirrored });
+        }
+        path
+    }
+
+    /// As [`Plan::place`], of something that another device is made of.
+    fn place_inner(
+        &mut self,
+        node: &Node,
+        server: usize,
+        inside: bool,
+        dice: &mut Random,
+    ) -> String {
+        let others = self.servers - server - 1;
+        if others == 0 || dice.one_in(2) {
+            return self.place(node, server, inside, dice);
+        }
+        let other = server + 1 + dice.below(others);
+        let path = self.place(node, other, inside, dice);
+        match node.kind {
+            Kind::File(_) if dice.one_in(2) => format!("/n/u{other}{path}"),
+            Kind::File(_) => {
+                let name = self.configure(other, Kind::Cat, &path);
+                format!("/n/d{other}/{name}")
+            }
+            _ => format!("/n/d{other}/{}", path.rsplit('/').next().unwrap_or_default()),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.dialect {
+            Dialect::Devds => format!("/ds/{name}"),
+            Dialect::Plan9 => format!("/dev/fs/{name}"),
+        }
+    }
+
+    fn configure(&mut self, server: usize, kind: Kind, inner: &str) -> String {
+        self.names += 1;
+        let name = format!("d{}", self.names);
+        self.messages[server] += &match kind {
+            Kind::Mirror => format!("mirror {name} {inner}\n"),
+            Kind::Cat => format!("cat {name} {inner}\n"),
+            Kind::Inter => format!("inter {name} {inner}\n"),
+            Kind::Part(start, length) => format!("part {name} {inner} {start} {length}\n"),
+            Kind::Crypt | Kind::File(_) => unreachable!("it is not asked for"),
+        };
+        name
+    }
+
+    /// What the files of a device hold at first: the legs of each mirror the same.
+    fn fill(&mut self, node: &Node, homes: &[usize]) {
+        if let Kind::File(number) = node.kind {
+            let bytes = self.files[number].iter_mut().enumerate();
+            bytes.for_each(|(at, byte)| *byte = pattern(0, number, at as u64));
+            self.shared[number].push(homes[number]);
+        }
+        node.inner.iter().for_each(|inner| self.fill(inner, homes));
+        if node.kind == Kind::Mirror {
+            let first = node.inner[0].read(&self.files, 0, node.length).expect("a first leg");
+            for leg in &node.inner[1..] {
+                leg.write(&mut self.files, 0, &first).expect("a leg that long");
+            }
+            let leaves = || {
+                node.all().into_iter().filter_map(|node| match node.kind {
+                    Kind::File(number) => Some(number),
+                    _ => None,
+                })
+            };
+            let servers: Vec<usize> = leaves().map(|number| homes[number]).collect();
+            leaves().for_each(|number| self.shared[number].clone_from(&servers));
+        }
+    }
+}
+
+/// The bytes of a device as ranges of files.
+fn ranges(node: &Node, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
+    match node.kind {
+        Kind::File(number) => vec![(number, offset, count)],
+        Kind::Mirror => ranges(&node.inner[0], offset, count),
+        _ => {
+            let runs = node.runs(offset, count).into_iter();
+            runs.flat_map(|(inner, place, count)| ranges(&node.inner[inner], place, count))
+                .collect()
+        }
+    }
+}
+
+/// A device of files of this length, up to three deep.
+fn shape(dice: &mut Random, length: u64) -> Shape {
+    let file = || Shape::File(length);
+    let files = |count: usize| (0..count).map(|_| file()).collect::<Vec<_>>();
+    let simple = |dice: &mut Random| match dice.below(5) {
+        0 => Shape::Cat(files(1 + dice.below(2))),
+        1 => Shape::Inter(files(2)),
+        2 => Shape::Mirror(files(2)),
+        _ => file(),
+    };
+    match dice.below(8) {
+        0 | 1 => Shape::Mirror(files(2 + dice.below(2))),
+        2 => Shape::Mirror(vec![simple(dice), simple(dice)]),
+        3 => Shape::Cat(vec![simple(dice), simple(dice)]),
+        4 => Shape::Inter(files(2 + dice.below(2))),
+        5 => {
+            let start = (dice.below(1 << 14) as u16, dice.below(256) as u8);
+            let count = ((1 << 15) + dice.below(1 << 14) as u16, dice.below(256) as u8);
+            Shape::Part(Box::new(simple(dice)), start, count)
+        }
+        6 => Shape::Cat(files(1 + dice.below(3))),
+        _ => Shape::Mirror(vec![file(), Shape::Part(file().into(), (0, 0), (u16::MAX, 255))]),
+    }
+}

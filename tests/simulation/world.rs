@@ -1,0 +1,495 @@
+//! A world: servers, clients, wires between them, and a clock that goes on when the world says so. A
+//! step is one event, picked by seeded random numbers: a client does something, bytes come over a
+//! wire, a job ends, time passes, or something breaks. After each step what must hold is checked, and
+//! at the end, when all is whole again, that nothing is lost and nothing is left.
+
+use std::time::{Duration, Instant};
+
+use dsfs::ctl::Dialect;
+use dsfs::event_loop::connection::Readiness;
+use styx::IOHDRSZ;
+use styx::server::Limits;
+
+use crate::clients::{Client, Deed, Scene};
+use crate::device_model::{Files, Kind, Node as Model0};
+use crate::digest::Digest;
+use crate::disk::{Disk, Fault};
+use crate::model::Model;
+use crate::net::{Side, Wire};
+use crate::node::Node;
+use crate::plan::{Plan, Thing};
+use crate::random::Random;
+
+/// How long it may take until all is well again when nothing breaks any more, in steps of half a
+/// second.
+const PATIENCE: usize = 2000;
+
+/// Longer than any world lasts, in milliseconds.
+const NEVER: u64 = u64::MAX;
+
+pub struct World {
+    dice: Random,
+    /// Milliseconds since the beginning, which was then.
+    time: u64,
+    base: Instant,
+    nodes: Vec<Node>,
+    /// When each server that does not run is started.
+    starts: Vec<u64>,
+    clients: Vec<Client>,
+    wires: Vec<Wire>,
+    model: Model,
+    things: Vec<Thing>,
+    tops: Vec<Model0>,
+    files: usize,
+    limits: Limits,
+    dir: &'static str,
+    digest: Digest,
+    /// Things break, until it is over.
+    faulty: bool,
+    strict: u64,
+    conns: u64,
+    _place: tempfile::TempDir,
+}
+
+/// Plays the world of a seed to its end; panics if something does not hold.
+pub fn play(seed: u64) -> Digest {
+    let mut world = World::new(seed);
+    let steps = 200 + world.dice.below(800);
+    (0..steps).for_each(|_| world.step());
+    world.calm();
+    (0..100).for_each(|_| world.step());
+    world.end();
+    world.digest
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut dice = Random::new(seed);
+        let plan = Plan::new(&mut dice);
+        let model = Model::new(&plan);
+        let limits = Limits {
+            msize: *dice.pick(&[4096, 8192 + IOHDRSZ, 65536 + IOHDRSZ]),
+            fids: *dice.pick(&[24, 200]),
+            requests: *dice.pick(&[2, 8, 1024]),
+            bytes: *dice.pick(&[10_000, 100_000, 16 << 20]),
+        };
+        let place = tempfile::tempdir().expect("a directory");
+        let Plan { dialect, servers, things, tops, files, homes, messages, .. } = plan;
+        let count = files.len();
+        let mut files: Vec<(usize, Vec<u8>)> = files.into_iter().enumerate().collect();
+        let mut nodes = Vec::new();
+        for (server, config) in messages.into_iter().enumerate() {
+            let dir = place.path().join(format!("{server}"));
+            std::fs::create_dir(&dir).expect("a new directory");
+            let own = files.extract_if(.., |(number, _)| homes[*number] == server);
+            let mut disk = Disk::new(&dir, own);
+            disk.config = config;
+            let others: Vec<usize> = (server + 1..servers).collect();
+            nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
+        }
+        let faulty = !dice.one_in(4);
+        let clients = 1 + dice.below(4);
+        let clients = (0..clients).map(|number| {
+            let server = if dice.one_in(2) { 0 } else { dice.below(servers) };
+            Client::new(number, server, &mut dice)
+        });
+        let clients = clients.collect();
+        World {
+            dice,
+            time: 0,
+            base: Instant::now(),
+            starts: vec![0; nodes.len()],
+            nodes,
+            clients,
+            wires: Vec::new(),
+            model,
+            things,
+            tops,
+            files: count,
+            limits,
+            dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
+            digest: Digest::default(),
+            faulty,
+            strict: if faulty { NEVER } else { 0 },
+            conns: 0,
+            _place: place,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.base + Duration::from_millis(self.time)
+    }
+
+    /// One event, and what follows from it at once.
+    fn step(&mut self) {
+        self.model.clock += 1;
+        let kind = self.dice.below(100);
+        self.digest.add(kind as u64);
+        match kind {
+            0..=36 => self.client_acts(),
+            37..=64 => self.something_comes(),
+            65..=87 => self.job_ends(),
+            88..=93 => {
+                let most = *self.dice.pick(&[5, 5, 50, 50, 500, 2500]);
+                let passed = self.dice.below(most) as u64;
+                self.pass(passed);
+            }
+            94..=96 => self.dial(),
+            _ if self.faulty => self.something_breaks(),
+            _ => self.something_comes(),
+        }
+        self.start_servers();
+        self.sweep();
+        self.nodes.iter().for_each(Node::check_bounds);
+        if self.is_quiet() {
+            self.model.all_quiet();
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.nodes.iter().all(|node| node.life().is_none_or(|life| life.is_quiet()))
+    }
+
+    /// Lets a client do something with what it can see of the world.
+    fn with_client<T>(
+        &mut self,
+        number: usize,
+        with: impl FnOnce(&mut Client, &mut Scene<'_>) -> T,
+    ) -> T {
+        let mut scene = Scene {
+            dice: &mut self.dice,
+            model: &mut self.model,
+            things: &mut self.things,
+            digest: &mut self.digest,
+            limits: self.limits,
+            dir: self.dir,
+            strict: self.strict,
+        };
+        with(&mut self.clients[number], &mut scene)
+    }
+
+    fn client_acts(&mut self) {
+        let number = self.dice.below(self.clients.len());
+        if self.clients[number].stalled > self.time {
+            return;
+        }
+        let deed = self.with_client(number, |client, scene| {
+            client.ready(scene);
+            client.act(scene)
+        });
+        let server = self.clients[number].server;
+        if deed == Deed::Connect && self.nodes[server].serves() {
+            self.conns += 1;
+            let conn = self.conns;
+            let (wire, [end, other]) = Wire::new([Side::Client(number), Side::Server(server, 0)]);
+            self.connect(wire, other);
+            self.with_client(number, |client, scene| client.connected(end, conn, scene));
+        }
+    }
+
+    /// The server at the other end of a wire takes it.
+    fn connect(&mut self, mut wire: Wire, end: crate::net::End) {
+        let Side::Server(server, _) = wire.sides[1] else { unreachable!("a server takes it") };
+        let number = self.nodes[server].accept(end).expect("it serves");
+        wire.sides[1] = Side::Server(server, number);
+        self.wires.push(wire);
+        self.turn(server);
+    }
+
+    fn turn(&mut self, server: usize) {
+        let (time, now) = (self.time, self.now());
+        if let Some(why) = self.nodes[server].turn(time, now) {
+            // It could not start, since another one is not there.
+            self.digest.add_bytes(why.as_bytes());
+            self.kill(server);
+        }
+    }
+
+    fn kill(&mut self, server: usize) {
+        self.nodes[server].kill();
+        self.model.crashed(server);
+        self.starts[server] = self.time + self.dice.below(3000) as u64;
+    }
+
+    /// Starts the servers whose time it is.
+    fn start_servers(&mut self) {
+        for server in (0..self.nodes.len()).rev() {
+            if self.nodes[server].life().is_none() && self.starts[server] <= self.time {
+                let dice = Random::new(self.dice.next());
+                let now = self.now();
+                self.nodes[server].start(dice, now);
+                self.turn(server);
+            }
+        }
+    }
+
+    /// Bytes come over one of the wires.
+    fn something_comes(&mut self) {
+        let due: Vec<(usize, usize)> = (0..self.wires.len())
+            .filter(|&wire| self.wires[wire].stalled <= self.time)
+            .flat_map(|wire| [(wire, 0), (wire, 1)])
+            .filter(|&(wire, direction)| self.wires[wire].is_due(direction))
+            .collect();
+        if !due.is_empty() {
+            let (wire, direction) = *self.dice.pick(&due);
+            let most = *self.dice.pick(&[7, 300, 100_000, 100_000]);
+            self.carry(wire, direction, most);
+        }
+    }
+
+    fn carry(&mut self, wire: usize, direction: usize, most: usize) {
+        let (receiver, sender) = self.wires[wire].carry(direction, most);
+        let sides = self.wires[wire].sides;
+        self.tell(sides[1 - direction], receiver);
+        if sender.writable {
+            self.tell(sides[direction], sender);
+        }
+    }
+
+    /// Something happened on the wire that a side is at.
+    fn tell(&mut self, side: Side, what: Readiness) {
+        match side {
+            Side::Server(server, number) => {
+                self.nodes[server].happened(number, what);
+                self.turn(server);
+            }
+            Side::Mount(server, number) => {
+                let now = self.now();
+                if let Some(life) = self.nodes[server].life_mut() {
+                    life.host.now = now;
+                    life.host.links[number].ready(now);
+                    self.turn(server);
+                }
+            }
+            Side::Client(number) => {
+                if self.clients[number].stalled <= self.time {
+                    self.with_client(number, |client, scene| client.ready(scene));
+                }
+            }
+        }
+    }
+
+    /// Takes away the wires that are no more; both sides learn of it.
+    fn sweep(&mut self) {
+        while let Some(at) = self.wires.iter().position(|wire| wire.end.is_cut()) {
+            let wire = self.wires.swap_remove(at);
+            let closed = Readiness { closed: true, ..Readiness::default() };
+            wire.sides.into_iter().for_each(|side| self.tell(side, closed));
+        }
+    }
+
+    fn job_ends(&mut self) {
+        let busy = |&server: &usize| {
+            self.nodes[server].life().is_some_and(|life| !life.host.jobs.is_empty())
+        };
+        let busy: Vec<usize> = (0..self.nodes.len()).filter(busy).collect();
+        if !busy.is_empty() {
+            let server = *self.dice.pick(&busy);
+            self.do_job(server);
+        }
+    }
+
+    fn do_job(&mut self, server: usize) {
+        let (time, now) = (self.time, self.now());
+        if let Some(life) = self.nodes[server].life_mut() {
+            (life.host.time, life.host.now) = (time, now);
+            life.host.do_job(&mut life.world);
+            self.turn(server);
+        }
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.time += milliseconds;
+        (0..self.nodes.len()).for_each(|server| self.turn(server));
+    }
+
+    /// A server that wants to be connected to one of its mounts is, or is not.
+    fn dial(&mut self) {
+        let mut dialling = Vec::new();
+        for (server, node) in self.nodes.iter().enumerate() {
+            let links = node.life().map_or(&[][..], |life| &life.host.links);
+            let links = links.iter().enumerate().filter(|(_, link)| link.is_dialling());
+            dialling.extend(links.map(|(link, _)| (server, link)));
+        }
+        if dialling.is_empty() {
+            return;
+        }
+        let (server, number) = *self.dice.pick(&dialling);
+        let now = self.now();
+        let life = self.nodes[server].life().expect("it dials");
+        let peer = life.host.links[number].peer;
+        let refused = !self.nodes[peer].serves() || self.faulty && self.dice.one_in(10);
+        let end = (!refused).then(|| {
+            let (wire, [end, other]) =
+                Wire::new([Side::Mount(server, number), Side::Server(peer, 0)]);
+            self.connect(wire, other);
+            end
+        });
+        if let Some(life) = self.nodes[server].life_mut() {
+            life.host.links[number].dialled(end, now);
+        }
+        self.turn(server);
+    }
+
+    fn something_breaks(&mut self) {
+        let time = self.time + 1 + self.dice.below(5000) as u64;
+        let server = self.dice.below(self.nodes.len());
+        let kind = self.dice.below(12);
+        self.digest.add(kind as u64);
+        match kind {
+            0 if self.nodes[server].life().is_some() => self.kill(server),
+            1 | 2 if !self.wires.is_empty() => {
+                let wire = self.dice.below(self.wires.len());
+                self.wires[wire].end.cut();
+            }
+            3 | 4 if !self.wires.is_empty() => {
+                let wire = self.dice.below(self.wires.len());
+                self.wires[wire].stalled = time;
+            }
+            5 => {
+                let client = self.dice.below(self.clients.len());
+                self.clients[client].stalled = time;
+            }
+            6..=8 => {
+                let fault =
+                    *self.dice.pick(&[Fault::Reads, Fault::Writes, Fault::Syncs, Fault::Short]);
+                self.set_fault(server, Some(fault));
+            }
+            9..=11 => self.set_fault(server, None),
+            _ => {}
+        }
+    }
+
+    fn set_fault(&mut self, server: usize, fault: Option<Fault>) {
+        let files = self.nodes[server].disk().len();
+        if files > 0 {
+            let file = self.dice.below(files);
+            self.nodes[server].disk().set_fault(file, fault);
+        }
+    }
+
+    /// Nothing breaks any more, and what is broken is mended: all must be well after some time, and
+    /// nothing fails from then on.
+    fn calm(&mut self) {
+        self.faulty = false;
+        self.starts.fill(0);
+        self.nodes.iter_mut().for_each(|node| node.disk().heal());
+        self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
+        self.clients.iter_mut().for_each(|client| client.stalled = 0);
+        self.settle();
+        self.model.clock += 1;
+        self.strict = self.model.clock;
+        self.model.clock += 1;
+    }
+
+    /// Lets everything go on until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..PATIENCE {
+            self.drain();
+            let well = self.nodes.iter().all(|node| node.life().is_some_and(|life| life.is_well()));
+            if well && self.is_quiet() && !self.clients.iter().any(Client::waits) {
+                return self.model.all_quiet();
+            }
+            self.pass(500);
+            self.start_servers();
+        }
+        let waits = self.clients.iter().filter(|client| client.waits()).map(Client::waits_for);
+        let waits: Vec<String> = waits.collect();
+        let status = self.nodes.iter().map(|node| node.life().map(|life| life.world.status()));
+        panic!("all is never well again: {waits:?} {:#?}", status.collect::<Vec<_>>());
+    }
+
+    /// Carries out all that can be without time passing.
+    fn drain(&mut self) {
+        loop {
+            let mut any = false;
+            for server in 0..self.nodes.len() {
+                while self.nodes[server].life().is_some_and(|life| !life.host.jobs.is_empty()) {
+                    any = true;
+                    self.do_job(server);
+                }
+            }
+            for number in 0..self.clients.len() {
+                self.with_client(number, |client, scene| client.ready(scene));
+            }
+            self.sweep();
+            for direction in [0, 1] {
+                for wire in 0..self.wires.len() {
+                    if self.wires.get(wire).is_some_and(|wire| wire.is_due(direction)) {
+                        any = true;
+                        self.model.clock += 1;
+                        self.carry(wire, direction, 100_000);
+                    }
+                }
+            }
+            self.sweep();
+            let dialling = |node: &Node| {
+                node.life().is_some_and(|life| life.host.links.iter().any(|link| link.is_dialling()))
+            };
+            if self.nodes.iter().any(dialling) {
+                any |= self.nodes.iter().all(Node::serves);
+                self.dial();
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// All clients go: nothing is left of them, and every byte is one that may be there.
+    fn end(&mut self) {
+        self.settle();
+        for number in 0..self.clients.len() {
+            self.with_client(number, |client, scene| client.flush_texts(scene));
+        }
+        self.drain();
+        self.clients.iter_mut().for_each(|client| client.vanish(&mut self.model));
+        self.sweep();
+        self.settle();
+        let mut mounted = vec![(0, 0); self.nodes.len()];
+        for node in &self.nodes {
+            let life = node.life().expect("it runs");
+            let files = life.remote_files();
+            for (number, link) in life.host.links.iter().enumerate() {
+                if link.mount.is_up() {
+                    let here = &mut mounted[link.peer];
+                    here.0 += 1;
+                    here.1 += files.iter().filter(|&&mount| mount == number).count();
+                }
+            }
+        }
+        for (node, mounted) in self.nodes.iter().zip(mounted) {
+            node.check_nothing_left(mounted);
+        }
+        self.check_bytes();
+    }
+
+    fn check_bytes(&mut self) {
+        let mut files: Files = vec![Vec::new(); self.files];
+        for node in &mut self.nodes {
+            for (number, bytes) in node.disk().contents() {
+                files[number] = bytes.to_vec();
+            }
+        }
+        files.iter().for_each(|file| self.digest.add_bytes(file));
+        for mirror in self.tops.iter().flat_map(Model0::all) {
+            if mirror.kind == Kind::Mirror {
+                let read = |leg: &Model0| leg.read(&files, 0, mirror.length).expect("it is whole");
+                let first = read(&mirror.inner[0]);
+                for (number, leg) in mirror.inner.iter().enumerate().skip(1) {
+                    assert!(read(leg) == first, "leg {number} of {mirror:?} is not equal");
+                }
+            }
+        }
+        self.model.clock += 1;
+        for thing in &self.things {
+            let bytes = thing.ranges.iter().flat_map(|&(file, start, count)| {
+                files[file][start as usize..(start + count) as usize].iter().copied()
+            });
+            let bytes: Vec<u8> = bytes.collect();
+            if let Err(error) = self.model.check(self.model.clock, &thing.ranges, &bytes) {
+                panic!("{} at the end: {error}", thing.name);
+            }
+        }
+    }
+}
