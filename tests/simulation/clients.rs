@@ -94,6 +94,13 @@ struct Asked {
     began: u64,
 }
 
+impl Asked {
+    /// Whether it may wait for something to happen.
+    fn is_text(&self) -> bool {
+        matches!(self.ask, Ask::Plain(styx::mtype::RREAD))
+    }
+}
+
 /// One client.
 pub struct Client {
     number: usize,
@@ -135,15 +142,9 @@ impl Client {
         }
     }
 
-    /// Whether it has a connection.
-    pub fn is_here(&self) -> bool {
-        self.phase != Phase::Away
-    }
-
     /// Whether it waits for an answer that must come by itself.
     pub fn waits(&self) -> bool {
-        let text = |asked: &Asked| matches!(asked.ask, Ask::Plain(styx::mtype::RREAD));
-        self.asked.values().any(|asked| !text(asked))
+        self.asked.values().any(|asked| !asked.is_text())
     }
 
     /// What it waits for.
@@ -174,9 +175,8 @@ impl Client {
 
     /// It flushes what may never end by itself.
     pub fn flush_texts(&mut self, scene: &mut Scene<'_>) {
-        let text = |asked: &Asked| matches!(asked.ask, Ask::Plain(styx::mtype::RREAD));
-        let tags: Vec<u16> =
-            self.asked.iter().filter(|(_, asked)| text(asked)).map(|(&tag, _)| tag).collect();
+        let texts = self.asked.iter().filter(|(_, asked)| asked.is_text());
+        let tags: Vec<u16> = texts.map(|(&tag, _)| tag).collect();
         for old in tags {
             self.send(&Tmsg::Flush { oldtag: old }, Ask::Flush { old }, scene);
         }
@@ -351,6 +351,10 @@ impl Client {
             };
             let data = message.as_bytes();
             return self.send(&Tmsg::Write { fid, offset: 0, data }, Ask::Make(made), scene);
+        }
+        // A read of event may wait for ever, and is one of the few requests that there may be.
+        if self.asked.values().any(Asked::is_text) {
+            return;
         }
         let count = 500.min(self.msize - IOHDRSZ);
         let ask = Ask::Plain(styx::mtype::RREAD);

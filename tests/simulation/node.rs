@@ -114,6 +114,12 @@ impl Node {
         self.life.as_ref().is_some_and(|life| life.lines.is_empty())
     }
 
+    /// Whether it waits for another server.
+    pub fn asks_others(&self) -> bool {
+        let links = self.life.as_ref().map_or(&[][..], |life| &life.host.links);
+        links.iter().any(|link| link.mount.is_busy())
+    }
+
     /// Starts it, if it does not run.
     pub fn start(&mut self, dice: Random, now: Instant) {
         let Some(disk) = self.disk.take() else { return };
@@ -229,11 +235,31 @@ impl Node {
 }
 
 impl Life {
-    /// Whether nothing is under way, and nothing waits to be taken or sent.
+    /// Whether nothing is under way but reads of what may happen, and nothing waits to be taken or sent.
     pub fn is_quiet(&self) -> bool {
-        let quiet = |conn: &Conn| conn.connection.held() == 0 && !conn.connection.is_busy();
-        let conns = self.conns.iter().all(|(_, conn)| quiet(conn));
+        let conns = self.conns.iter().all(|(_, conn)| conn.connection.held() == 0);
         conns && self.host.jobs.is_empty() && self.world.transfers.is_empty()
+    }
+
+    /// What there is, for people.
+    pub fn describe(&self) -> String {
+        let conns = self.conns.iter().map(|(_, conn)| {
+            let session = conn.connection.session();
+            (conn.client, conn.connection.held(), session.outstanding(), session.fids())
+        });
+        let links = self.host.links.iter().map(|link| {
+            (link.peer, link.mount.is_up(), link.mount.is_wanted(), link.mount.is_busy())
+        });
+        format!(
+            "{} lines, conns {:?} (held, outstanding, fids), links {:?} (up, wanted, busy), \
+             {} transfers, {} jobs\n{}",
+            self.lines.len(),
+            conns.collect::<Vec<_>>(),
+            links.collect::<Vec<_>>(),
+            self.world.transfers.len(),
+            self.host.jobs.len(),
+            self.world.status(),
+        )
     }
 
     /// Fids and connections.
