@@ -200,7 +200,13 @@ impl Client {
                     self.vanish(scene.model);
                 }
             }
-            Phase::Here => self.ask_something(scene),
+            Phase::Here => {
+                for _ in 0..1 + scene.dice.below(5) {
+                    if self.phase == Phase::Here && !self.last {
+                        self.ask_something(scene);
+                    }
+                }
+            }
         }
         self.pump();
         Deed::Nothing
@@ -214,8 +220,8 @@ impl Client {
             return;
         }
         match pick {
-            0 => self.vanish(scene.model),
-            1 if scene.dice.one_in(4) => {
+            0 if scene.dice.one_in(10) => self.vanish(scene.model),
+            1 if scene.dice.one_in(20) => {
                 // It has no more to say, but reads to the end.
                 while self.pump() {}
                 if let Some(end) = self.end.as_ref().filter(|_| self.output.is_empty()) {
@@ -223,11 +229,11 @@ impl Client {
                     self.last = true;
                 }
             }
-            2 if scene.dice.one_in(4) => self.greet(scene),
-            3..=9 => self.ask_wrong(scene),
-            10..=16 => self.clunk(scene),
-            17..=27 => self.flush(scene),
-            _ if open.is_empty() || pick < 36 => self.walk_or_open(scene),
+            2 if scene.dice.one_in(20) => self.greet(scene),
+            3 | 4 => self.ask_wrong(scene),
+            5..=7 => self.clunk(scene),
+            8..=17 => self.flush(scene),
+            _ if open.is_empty() || pick < 23 => self.walk_or_open(scene),
             _ => {
                 let (fid, what) = *scene.dice.pick(&open);
                 match what {

@@ -201,8 +201,8 @@ fn shape(dice: &mut Random, length: u64) -> Shape {
         2 => Shape::Mirror(files(2)),
         _ => file(),
     };
-    match dice.below(8) {
-        0 | 1 => Shape::Mirror(files(2 + dice.below(2))),
+    match dice.below(12) {
+        0 | 1 | 7..=9 => Shape::Mirror(files(2 + dice.below(2))),
         2 => Shape::Mirror(vec![simple(dice), simple(dice)]),
         3 => Shape::Cat(vec![simple(dice), simple(dice)]),
         4 => Shape::Inter(files(2 + dice.below(2))),

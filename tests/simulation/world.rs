@@ -46,6 +46,9 @@ pub struct World {
     digest: Digest,
     /// Things break, until it is over.
     faulty: bool,
+    /// Of a hundred chances that something breaks, so many are taken; and whether servers die.
+    trouble: usize,
+    deadly: bool,
     strict: u64,
     conns: u64,
     _place: tempfile::TempDir,
@@ -95,7 +98,6 @@ impl World {
         });
         let clients = clients.collect();
         World {
-            dice,
             time: 0,
             base: Instant::now(),
             starts: vec![0; nodes.len()],
@@ -110,9 +112,12 @@ impl World {
             dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
             digest: Digest::default(),
             faulty,
+            trouble: *dice.pick(&[10, 30, 60]),
+            deadly: dice.one_in(2),
             strict: if faulty { NEVER } else { 0 },
             conns: 0,
             _place: place,
+            dice,
         }
     }
 
@@ -126,18 +131,18 @@ impl World {
         let kind = self.dice.below(100);
         self.digest.add(kind as u64);
         match kind {
-            0..=36 => self.client_acts(),
-            37..=64 => self.something_comes(),
-            65..=87 => self.job_ends(),
-            88..=93 => {
+            0..=24 => self.client_acts(),
+            25..=63 => self.something_comes(),
+            64..=87 => self.job_ends(),
+            88..=92 => {
                 // A mount that has to wait for its answer would time out, and that would be right.
                 let asks = self.strict != NEVER && self.nodes.iter().any(Node::asks_others);
                 let most = *self.dice.pick(if asks { &[5] } else { &[5, 5, 50, 50, 500, 2500] });
                 let passed = self.dice.below(most) as u64;
                 self.pass(passed);
             }
-            94..=96 => self.dial(),
-            _ if self.faulty => self.something_breaks(),
+            93 | 94 => self.dial(),
+            _ if self.faulty && self.dice.below(100) < self.trouble => self.something_breaks(),
             _ => self.something_comes(),
         }
         self.start_servers();
@@ -336,10 +341,10 @@ impl World {
     fn something_breaks(&mut self) {
         let time = self.time + 1 + self.dice.below(5000) as u64;
         let server = self.dice.below(self.nodes.len());
-        let kind = self.dice.below(12);
+        let kind = self.dice.below(14);
         self.digest.add(kind as u64);
         match kind {
-            0 if self.nodes[server].life().is_some() => self.kill(server),
+            0 if self.deadly && self.nodes[server].life().is_some() => self.kill(server),
             1 | 2 if !self.wires.is_empty() => {
                 let wire = self.dice.below(self.wires.len());
                 self.wires[wire].end.cut();
@@ -352,12 +357,12 @@ impl World {
                 let client = self.dice.below(self.clients.len());
                 self.clients[client].stalled = time;
             }
-            6..=8 => {
+            6..=10 => {
                 let fault =
                     *self.dice.pick(&[Fault::Reads, Fault::Writes, Fault::Syncs, Fault::Short]);
                 self.set_fault(server, Some(fault));
             }
-            9..=11 => self.set_fault(server, None),
+            11..=13 => self.set_fault(server, None),
             _ => {}
         }
     }
