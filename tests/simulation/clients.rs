@@ -216,7 +216,7 @@ impl Client {
         let open: Vec<(u32, What)> =
             self.fids.iter().filter(|(_, f)| f.open && !f.busy).map(|(&n, f)| (n, f.what)).collect();
         let pick = scene.dice.below(100);
-        if self.asked.len() >= REQUESTS && pick < 90 {
+        if self.asked.len() >= REQUESTS && (pick < 90 || self.asked.len() >= TAGS / 2) {
             return;
         }
         match pick {
@@ -256,7 +256,9 @@ impl Client {
 
     fn send(&mut self, message: &Tmsg<'_>, ask: Ask, scene: &mut Scene<'_>) {
         let tag = self.tag(scene.dice);
-        self.asked.insert(tag, Asked { ask, began: scene.model.clock });
+        let began = scene.model.clock;
+        scene.digest.tell(|| format!("{began}: client {} asks {tag}: {ask:?}", self.number));
+        self.asked.insert(tag, Asked { ask, began });
         message.encode(tag, &mut self.output);
     }
 
@@ -460,6 +462,13 @@ impl Client {
         let Some(asked) = self.asked.remove(&tag) else {
             panic!("client {}: nothing waits for tag {tag}: {reply:?}", self.number);
         };
+        scene.digest.tell(|| {
+            let kind = match &reply {
+                Rmsg::Error { ename } => (*ename).to_owned(),
+                reply => reply.mtype().to_string(),
+            };
+            format!("{}: client {} is told {kind}: {asked:?}", scene.model.clock, self.number)
+        });
         let wrong = |what: &str| -> ! {
             panic!("client {}: {what}: {reply:?} to {asked:?}", self.number)
         };

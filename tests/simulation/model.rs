@@ -46,8 +46,9 @@ pub struct Model {
     writes: Vec<Wrote>,
     /// Writes that nobody will hear of any more: they may be done later.
     orphans: Vec<u64>,
-    /// The servers that a file's bytes are on.
+    /// The servers that a file's bytes are on, and when each of all servers died last.
     shared: Vec<Vec<usize>>,
+    crashes: Vec<u64>,
     /// Grows with everything that happens.
     pub clock: u64,
 }
@@ -66,7 +67,8 @@ impl Model {
         let files = plan.files.iter().map(|file| BTreeMap::from([(0, run(file))])).collect();
         let first = Wrote { conn: 0, begun: 0, ended: 0, acked: 0 };
         let shared = plan.shared.clone();
-        Model { files, writes: vec![first], orphans: Vec::new(), shared, clock: 1 }
+        let (writes, orphans, crashes) = (vec![first], Vec::new(), vec![0; plan.servers]);
+        Model { files, writes, orphans, shared, crashes, clock: 1 }
     }
 
     /// Whether `x` is gone where `y` was done: it was over before, or came before on one connection.
@@ -88,7 +90,7 @@ impl Model {
     }
 
     /// Calls `with` with each run of these ranges.
-    fn each(&mut self, ranges: &Ranges, mut with: impl FnMut(&mut Run)) {
+    fn each(&mut self, ranges: &[(usize, u64, u64)], mut with: impl FnMut(&mut Run)) {
         for &(file, start, count) in ranges {
             self.split(file, start);
             self.split(file, start + count);
@@ -107,9 +109,16 @@ impl Model {
     /// A write has been answered, well or not.
     pub fn end_write(&mut self, id: u64, ranges: &Ranges, ok: bool) {
         self.writes[id as usize].ended = self.clock;
-        if ok {
-            self.writes[id as usize].acked = self.clock;
-            self.each(ranges, |run| run.certain.push(id));
+        if !ok {
+            return;
+        }
+        self.writes[id as usize].acked = self.clock;
+        let begun = self.writes[id as usize].begun;
+        for range in ranges {
+            // A server may have died after it did its part, and before this was known.
+            if self.shared[range.0].iter().all(|&server| self.crashes[server] < begun) {
+                self.each(&[*range], |run| run.certain.push(id));
+            }
         }
     }
 
@@ -146,6 +155,7 @@ impl Model {
 
     /// A server has lost what was not on stable storage.
     pub fn crashed(&mut self, server: usize) {
+        self.crashes[server] = self.clock;
         for (runs, shared) in self.files.iter_mut().zip(&self.shared) {
             if shared.contains(&server) {
                 runs.values_mut().for_each(|run| run.certain.clone_from(&run.durable));
@@ -181,11 +191,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-
-    /// Checks what the files hold when all is quiet.
-    pub fn check_file(&self, file: usize, data: &[u8]) -> Result<(), String> {
-        self.check(self.clock, &vec![(file, 0, data.len() as u64)], data)
     }
 }
 

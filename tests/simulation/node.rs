@@ -252,13 +252,14 @@ impl Life {
         });
         format!(
             "{} lines, conns {:?} (held, outstanding, fids), links {:?} (up, wanted, busy), \
-             {} transfers, {} jobs\n{}",
+             {} transfers, {} jobs\n{}{}",
             self.lines.len(),
             conns.collect::<Vec<_>>(),
             links.collect::<Vec<_>>(),
             self.world.transfers.len(),
             self.host.jobs.len(),
             self.world.status(),
+            self.world.happened(),
         )
     }
 

@@ -79,6 +79,8 @@ impl World {
         let place = tempfile::tempdir().expect("a directory");
         let Plan { dialect, servers, things, tops, files, homes, messages, .. } = plan;
         let count = files.len();
+        let digest = Digest::new();
+        digest.tell(|| format!("{messages:?} {things:?}"));
         let mut files: Vec<(usize, Vec<u8>)> = files.into_iter().enumerate().collect();
         let mut nodes = Vec::new();
         for (server, config) in messages.into_iter().enumerate() {
@@ -110,7 +112,7 @@ impl World {
             files: count,
             limits,
             dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
-            digest: Digest::default(),
+            digest,
             faulty,
             trouble: *dice.pick(&[10, 30, 60]),
             deadly: dice.one_in(2),
@@ -213,6 +215,7 @@ impl World {
     }
 
     fn kill(&mut self, server: usize) {
+        self.digest.tell(|| format!("{}: server {server} dies", self.time));
         self.nodes[server].kill();
         self.model.crashed(server);
         self.starts[server] = self.time + self.dice.below(3000) as u64;
@@ -224,6 +227,7 @@ impl World {
             if self.nodes[server].life().is_none() && self.starts[server] <= self.time {
                 let dice = Random::new(self.dice.next());
                 let now = self.now();
+                self.digest.tell(|| format!("{}: server {server} starts", self.time));
                 self.nodes[server].start(dice, now);
                 self.turn(server);
             }
@@ -326,6 +330,9 @@ impl World {
         let life = self.nodes[server].life().expect("it dials");
         let peer = life.host.links[number].peer;
         let refused = !self.nodes[peer].serves() || self.faulty && self.dice.one_in(10);
+        self.digest.tell(|| {
+            format!("{}: mount {number} of {server} dials {peer}: {}", self.time, !refused)
+        });
         let end = (!refused).then(|| {
             let (wire, [end, other]) =
                 Wire::new([Side::Mount(server, number), Side::Server(peer, 0)]);
@@ -347,10 +354,14 @@ impl World {
             0 if self.deadly && self.nodes[server].life().is_some() => self.kill(server),
             1 | 2 if !self.wires.is_empty() => {
                 let wire = self.dice.below(self.wires.len());
+                let sides = self.wires[wire].sides;
+                self.digest.tell(|| format!("{}: a cut between {sides:?}", self.time));
                 self.wires[wire].end.cut();
             }
             3 | 4 if !self.wires.is_empty() => {
                 let wire = self.dice.below(self.wires.len());
+                let sides = self.wires[wire].sides;
+                self.digest.tell(|| format!("{}: {sides:?} stalled until {time}", self.time));
                 self.wires[wire].stalled = time;
             }
             5 => {
@@ -371,6 +382,7 @@ impl World {
         let files = self.nodes[server].disk().len();
         if files > 0 {
             let file = self.dice.below(files);
+            self.digest.tell(|| format!("{}: server {server} file {file}: {fault:?}", self.time));
             self.nodes[server].disk().set_fault(file, fault);
         }
     }
@@ -384,6 +396,7 @@ impl World {
         self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
         self.clients.iter_mut().for_each(|client| client.stalled = 0);
         self.settle();
+        self.digest.tell(|| format!("{}: calm", self.time));
         self.model.clock += 1;
         self.strict = self.model.clock;
         self.model.clock += 1;

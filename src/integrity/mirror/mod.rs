@@ -201,8 +201,11 @@ impl Mirror {
         self.writing.push(span.clone());
         self.touched.add(span.clone());
         if log.marked.has_all(span.clone()) {
-            // It may be on its way out of the marked ones (see `end_clean`).
-            self.marked.add(span);
+            // It may be on its way out of the marked ones (see `end_clean`), and is to be cleaned again.
+            if !self.marked.has_all(span.clone()) {
+                self.marked.add(span);
+                self.stirred.set(true);
+            }
             return true;
         }
         let runs_on = span.start > 0 && self.marked.has(span.start - 1);

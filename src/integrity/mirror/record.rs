@@ -12,13 +12,12 @@ impl Mirror {
         }
     }
 
-    /// Whether the log has to be written, and is not being written.
+    /// Whether the log does not say yet all that it should.
     pub fn wants_record(&self) -> bool {
         self.log.as_ref().is_some_and(|log| {
             let mut missing = self.marked.clone();
             missing.subtract(&log.marked);
-            let behind = log.wanted || log.durable != log.changes || !missing.is_empty();
-            log.under_way.is_none() && behind
+            log.wanted || log.durable != log.changes || !missing.is_empty()
         })
     }
 
