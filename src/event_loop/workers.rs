@@ -20,43 +20,13 @@ use crate::namespace::{Failure, Walked};
 
 /// What a thread is to do.
 pub(super) enum Job {
-    Read {
-        op: Op,
-        file: LocalFile,
-        offset: u64,
-        count: usize,
-    },
-    Write {
-        op: Op,
-        file: LocalFile,
-        offset: u64,
-        data: Vec<u8>,
-    },
-    Sync {
-        op: Op,
-        file: LocalFile,
-    },
-    Walk {
-        job: JobId,
-        root: Root,
-        path: Vec<String>,
-        names: Vec<String>,
-    },
-    Open {
-        job: JobId,
-        root: Root,
-        path: Vec<String>,
-    },
-    Resolve {
-        link: usize,
-        host: String,
-        port: u16,
-    },
-    Export {
-        job: host_fs::JobId,
-        fs: HostFs,
-        ask: Ask,
-    },
+    Read { op: Op, file: LocalFile, offset: u64, count: usize },
+    Write { op: Op, file: LocalFile, offset: u64, data: Vec<u8> },
+    Sync { op: Op, file: LocalFile },
+    Walk { job: JobId, root: Root, path: Vec<String>, names: Vec<String> },
+    Open { job: JobId, root: Root, path: Vec<String> },
+    Resolve { link: usize, host: String, port: u16 },
+    Export { job: host_fs::JobId, fs: HostFs, ask: Ask },
     Record(Write<Arc<HostFile>>),
     Save(NewState),
 }

@@ -9,6 +9,7 @@ use styx::Tmsg;
 use crate::node::{Front, Node};
 use crate::support::client::{Client, Failure};
 use crate::support::fault_server::FaultServer;
+use crate::support::fault_tree::{Action, Effect};
 use crate::support::program::eventually;
 use crate::support::text::pattern;
 
@@ -253,4 +254,22 @@ fn devices_of_devices_of_devices_come_to_an_end() {
     let (level, why) = refused.expect("a tower without end was built");
     assert!(why.contains("too many files or devices inside it"), "level {level}: {why}");
     assert_eq!(clients[0].read(&[&format!("d{}", level - 1)], 0, 9), Ok(b"deep".to_vec()));
+}
+
+/// What went wrong when a file was opened anew need not last.
+#[test]
+fn a_file_that_could_not_be_opened_anew_is_tried_again() {
+    let (server, front) = server_and_front(&[]);
+    front.ctl(&["cat f /n/a/f", "cat g /n/a/g"]);
+    let mut client = front.client();
+    let full = || Effect::Error("no room for now".to_owned());
+    server.tree().fault("f", Action::Open, full(), Some(1));
+    server.cut();
+    assert_eq!(await_back(&mut client, "g"), Ok(pattern(2, 10)));
+    eventually("the file is open again", || {
+        let read = client.read(&["f"], 0, 10);
+        assert!(read == Ok(pattern(1, 10)) || read.is_err(), "{read:?}");
+        read.ok()
+    });
+    assert_eq!(server.connections(), 2);
 }

@@ -74,12 +74,27 @@ struct Fid {
 enum Ask {
     Version,
     Attach,
-    Walk { fid: u32 },
-    Open { fid: u32 },
-    Read { ranges: Ranges, most: usize },
-    Write { id: u64, ranges: Ranges, count: u32 },
-    Sync { ranges: Ranges },
-    Flush { old: u16 },
+    Walk {
+        fid: u32,
+    },
+    Open {
+        fid: u32,
+    },
+    Read {
+        ranges: Ranges,
+        most: usize,
+    },
+    Write {
+        id: u64,
+        ranges: Ranges,
+        count: u32,
+    },
+    Sync {
+        ranges: Ranges,
+    },
+    Flush {
+        old: u16,
+    },
     /// A control message that makes this device.
     Make(Thing),
     /// Any answer of its own type will do.
@@ -213,8 +228,12 @@ impl Client {
     }
 
     fn ask_something(&mut self, scene: &mut Scene<'_>) {
-        let open: Vec<(u32, What)> =
-            self.fids.iter().filter(|(_, f)| f.open && !f.busy).map(|(&n, f)| (n, f.what)).collect();
+        let open: Vec<(u32, What)> = self
+            .fids
+            .iter()
+            .filter(|(_, f)| f.open && !f.busy)
+            .map(|(&n, f)| (n, f.what))
+            .collect();
         let pick = scene.dice.below(100);
         if self.asked.len() >= REQUESTS && (pick < 90 || self.asked.len() >= TAGS / 2) {
             return;
@@ -343,7 +362,9 @@ impl Client {
     fn text(&mut self, fid: u32, name: &str, scene: &mut Scene<'_>) {
         let file = |thing: &&Thing| thing.tree == "#U" && thing.server == self.server;
         let file = scene.things.iter().find(file);
-        if name == "ctl" && self.made < 2 && scene.dice.one_in(4)
+        if name == "ctl"
+            && self.made < 2
+            && scene.dice.one_in(4)
             && let Some(file) = file
         {
             self.made += 1;
@@ -370,8 +391,7 @@ impl Client {
     }
 
     fn clunk(&mut self, scene: &mut Scene<'_>) {
-        let fids: Vec<u32> =
-            self.fids.iter().filter(|(_, f)| !f.busy).map(|(&n, _)| n).collect();
+        let fids: Vec<u32> = self.fids.iter().filter(|(_, f)| !f.busy).map(|(&n, _)| n).collect();
         if !fids.is_empty() && scene.dice.one_in(2) {
             let fid = *scene.dice.pick(&fids);
             self.fids.remove(&fid);
@@ -469,9 +489,8 @@ impl Client {
             };
             format!("{}: client {} is told {kind}: {asked:?}", scene.model.clock, self.number)
         });
-        let wrong = |what: &str| -> ! {
-            panic!("client {}: {what}: {reply:?} to {asked:?}", self.number)
-        };
+        let wrong =
+            |what: &str| -> ! { panic!("client {}: {what}: {reply:?} to {asked:?}", self.number) };
         let strict = asked.began >= scene.strict;
         if let Rmsg::Error { ename } = &reply {
             match &asked.ask {
@@ -497,7 +516,11 @@ impl Client {
                 (fid.open, fid.busy) = (true, false);
             }
             (Ask::Read { ranges, most }, Rmsg::Read { data }) => {
-                assert!(data.len() <= most && !(strict && data.len() < most), "{} bytes", data.len());
+                assert!(
+                    data.len() <= most && !(strict && data.len() < most),
+                    "{} bytes",
+                    data.len()
+                );
                 scene.digest.add_bytes(data);
                 if let Err(error) = scene.model.check(asked.began, &ranges, data) {
                     panic!("client {} reads what can't be: {error}", self.number);

@@ -123,12 +123,8 @@ impl Node {
     /// Starts it, if it does not run.
     pub fn start(&mut self, dice: Random, now: Instant) {
         let Some(disk) = self.disk.take() else { return };
-        let settings = Settings {
-            dialect: self.dialect,
-            owner: "sim".into(),
-            read_only: false,
-            export: true,
-        };
+        let settings =
+            Settings { dialect: self.dialect, owner: "sim".into(), read_only: false, export: true };
         let lines = saved::messages(self.dialect, disk.config.as_bytes()).expect("a saved ctl");
         let lines = lines.iter().map(|line| line.message.to_vec()).collect();
         let links = self.mounts.iter().enumerate();

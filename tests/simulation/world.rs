@@ -445,7 +445,8 @@ impl World {
             }
             self.sweep();
             let dialling = |node: &Node| {
-                node.life().is_some_and(|life| life.host.links.iter().any(|link| link.is_dialling()))
+                node.life()
+                    .is_some_and(|life| life.host.links.iter().any(|link| link.is_dialling()))
             };
             if self.nodes.iter().any(dialling) {
                 any |= self.nodes.iter().all(Node::serves);

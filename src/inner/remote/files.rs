@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use styx::server::Ename;
 use styx::{IOHDRSZ, MAXWELEM, NOFID, Qid, Stat, Tmsg, UpTo16, enames, mtype, omode, qt};
@@ -11,6 +11,9 @@ use super::{Asked, Broken, Cause, Done, JobId, Mount, ROOT, State};
 use crate::inner::DEVICE_TYPE;
 use crate::namespace::{Failure, Walked};
 use styx::client::ProtocolError;
+
+/// How long after a file could not be opened again that is tried once more, if somebody asks for it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// An open file on another server. It is clunked when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -94,6 +97,9 @@ pub(super) struct FileState {
     /// What it was when it was opened first.
     identity: Option<Identity>,
     open: Result<OpenFid, Ename>,
+    /// When it may be tried once more to open it; `None` while it is open or being opened, and when
+    /// it is another file now.
+    again: Option<Instant>,
 }
 
 /// How a file is open.
@@ -136,6 +142,7 @@ impl Mount {
             job: Some(job),
             identity: None,
             open: Err(enames::EHUNGUP.into()),
+            again: None,
         };
         let id = FileId { serial: file.serial, index: self.files.insert(file) };
         self.start_walk(path.to_vec(), Then::Open(id), now);
@@ -202,7 +209,7 @@ impl Mount {
                 let fid = walk.fid;
                 return self.send(&Tmsg::Stat { fid }, Asked::Stat { file, fid }, now);
             }
-            Then::Open(file) => self.not_opened(file, enames::ENONEXIST.into()),
+            Then::Open(file) => self.not_opened(file, enames::ENONEXIST.into(), now),
             Then::Tell(job, base) => {
                 let directory = walk.directory || found < base;
                 let found = found.saturating_sub(base);
@@ -225,7 +232,7 @@ impl Mount {
             Cause::NeverDone(_) => {}
         }
         match (walk.then, cause) {
-            (Then::Open(file), cause) => self.not_opened(file, cause.ename()),
+            (Then::Open(file), cause) => self.not_opened(file, cause.ename(), now),
             // The first name of this part is not there.
             (Then::Tell(job, base), Cause::Said(_)) if done > 0 || base > 0 => {
                 let found = done.saturating_sub(base);
@@ -258,7 +265,7 @@ impl Mount {
             () => None,
         };
         if let Some(ename) = refused {
-            self.not_opened(file, ename.into());
+            self.not_opened(file, ename.into(), now);
             self.clunk(fid, now);
             return Ok(());
         }
@@ -287,9 +294,10 @@ impl Mount {
         }
     }
 
-    pub(super) fn not_opened(&mut self, file: FileId, ename: Ename) {
+    pub(super) fn not_opened(&mut self, file: FileId, ename: Ename, now: Instant) {
         let number = self.number;
         let Some(state) = self.file(file) else { return };
+        state.again = (ename != enames::ECHANGED).then(|| now + PAUSE);
         state.open = Err(ename.clone());
         let Some(job) = state.job.take() else {
             tracing::warn!(mount = number, %ename, "a file could not be opened again");
@@ -318,6 +326,7 @@ impl Mount {
         let done = &mut self.done;
         self.files.retain(|_, file| {
             file.open = Err(why.to_string().into());
+            file.again = None;
             let Some(job) = file.job.take() else { return true };
             done.push_back(Done::Opened(job, Err(Failure::Open(why.to_string()))));
             false
@@ -344,10 +353,17 @@ impl Mount {
         self.files.get_mut(id.index).filter(|file| file.serial == id.serial)
     }
 
-    pub(super) fn open_fid(&self, file: &RemoteFile) -> Result<OpenFid, Ename> {
-        match self.files.get(file.index()) {
-            Some(state) => state.open.clone(),
-            None => Err(enames::EHUNGUP.into()),
+    /// How a file is open. If it is not, because it could not be opened again, that is tried once
+    /// more for whoever asks next.
+    pub(super) fn open_fid(&mut self, file: &RemoteFile, now: Instant) -> Result<OpenFid, Ename> {
+        let index = file.index();
+        let state = self.files.get_mut(index).ok_or(enames::EHUNGUP)?;
+        let open = state.open.clone();
+        if self.state == State::Up && state.again.take_if(|at| *at <= now).is_some() {
+            let id = FileId { index, serial: state.serial };
+            let path = state.path.clone();
+            self.start_walk(path, Then::Open(id), now);
         }
+        open
     }
 }

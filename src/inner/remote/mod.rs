@@ -4,7 +4,8 @@
 //! argument. The server is not trusted: what a reply may say is checked by [`styx::client`], and
 //! what it means is checked here. When the connection goes, everything under way fails with what
 //! happened; when it is back, every file is walked to and opened again, and one that is no longer
-//! the same (its qid path, its length, or how deep a device it is) stays failed and says so.
+//! the same (its qid path, its length, or how deep a device it is) stays failed and says so. What could
+//! not be opened for another reason is tried again when somebody asks for it.
 //!
 //! The session is in this file, the files and their opening in `files`, reads and writes in `parts`.
 
@@ -407,7 +408,7 @@ impl Mount {
             }
             Asked::Walk { walk, done, .. } => self.walk_failed(walk, done, cause, now),
             Asked::Stat { file, fid } | Asked::Open { file, fid, .. } => {
-                self.not_opened(file, cause.ename());
+                self.not_opened(file, cause.ename(), now);
                 self.clunk(fid, now);
             }
             Asked::Part { split, .. } => self.part_failed(split, cause.ename()),

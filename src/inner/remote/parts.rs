@@ -65,7 +65,7 @@ impl Mount {
         op: Op,
         now: Instant,
     ) -> Result<(), Ename> {
-        let split = self.split(file, (offset, count), false, op)?;
+        let split = self.split(file, (offset, count), false, op, now)?;
         self.splits[split].data = vec![0; count];
         self.start(split, &[], now);
         Ok(())
@@ -83,7 +83,7 @@ impl Mount {
         op: Op,
         now: Instant,
     ) -> Result<(), Ename> {
-        let split = self.split(file, (offset, data.len()), true, op)?;
+        let split = self.split(file, (offset, data.len()), true, op, now)?;
         self.start(split, data, now);
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Mount {
     /// # Errors
     /// If the file is not open: the server is away, or the file is not what it was.
     pub fn sync(&mut self, file: &RemoteFile, op: Op, now: Instant) -> Result<(), Ename> {
-        let open = self.open_fid(file)?;
+        let open = self.open_fid(file, now)?;
         let mut stat = Vec::new();
         Stat::DONT_TOUCH.encode(&mut stat);
         self.send(&Tmsg::Wstat { fid: open.fid, stat: &stat }, Asked::Sync { op }, now);
@@ -107,8 +107,9 @@ impl Mount {
         (offset, count): (u64, usize),
         write: bool,
         op: Op,
+        now: Instant,
     ) -> Result<usize, Ename> {
-        let open = self.open_fid(file)?;
+        let open = self.open_fid(file, now)?;
         Ok(self.splits.insert(Split {
             op,
             write,
