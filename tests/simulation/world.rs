@@ -499,7 +499,10 @@ impl World {
                 let read = |leg: &Model0| leg.read(&files, 0, mirror.length).expect("it is whole");
                 let first = read(&mirror.inner[0]);
                 for (number, leg) in mirror.inner.iter().enumerate().skip(1) {
-                    assert!(read(leg) == first, "leg {number} of {mirror:?} is not equal");
+                    let leaves: Vec<_> = mirror.all().iter().map(|node| node.kind).collect();
+                    let same = read(leg) == first;
+                    let at = read(leg).iter().zip(&first).position(|(a, b)| a != b);
+                    assert!(same, "leg {number} of {leaves:?} is not equal at {at:?}");
                 }
             }
         }

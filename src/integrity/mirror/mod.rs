@@ -450,6 +450,7 @@ impl Mirror {
                     leg.cursor = None;
                     leg.stale.remove(region);
                     leg.copied.add(region..region + 1);
+                    self.taken_for_right(step, region);
                 }
             }
             Stepped::NotBegun => leg.retry_at = now.saturating_add(MIN_RETRY),
@@ -469,6 +470,20 @@ impl Mirror {
             }
         }
         self.stirred.set(true);
+    }
+
+    /// A region was copied. Where no leg had it right for sure, and one that is to be rewritten itself
+    /// was copied, what the other legs got before may have been from yet another.
+    fn taken_for_right(&mut self, step: Step, region: usize) {
+        if !self.legs[step.from].stale.has(region) {
+            return;
+        }
+        for (number, other) in self.legs.iter_mut().enumerate() {
+            if number != step.from && number != step.to {
+                other.add_stale(region..region + 1);
+            }
+        }
+        self.want_record();
     }
 
     /// A leg that has caught up, and holds all of it on stable storage, is in service again.
