@@ -57,15 +57,6 @@ impl Link {
         self.mount.is_up() || !self.mount.is_wanted()
     }
 
-    /// When something is to be done though nothing happens.
-    pub fn deadline(&self) -> Option<Instant> {
-        match &self.wire {
-            Wire::Down(at) => at.filter(|_| self.mount.is_wanted()),
-            Wire::Dialling => None,
-            Wire::Up(_) => self.mount.deadline(),
-        }
-    }
-
     /// The other server has taken the connection, or is not there.
     pub fn dialled(&mut self, end: Option<End>, now: Instant) {
         match end {

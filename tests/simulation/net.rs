@@ -137,13 +137,4 @@ impl Wire {
         let receiver = Readiness { readable: count > 0, closed, ..Readiness::default() };
         (receiver, Readiness { writable, ..Readiness::default() })
     }
-
-    /// How many bytes it holds.
-    pub fn held(&self) -> usize {
-        let held = |direction| {
-            let pipe = self.pipe(direction).borrow();
-            pipe.sent.len() + pipe.come.len()
-        };
-        held(0) + held(1)
-    }
 }

@@ -1,18 +1,18 @@
 //! A server: the trees, devices, transfers and sessions of the program, and around them what its event
 //! loop does. It starts from what its disks hold, and can be killed at any moment.
 
+mod life;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dsfs::ctl::{Dialect, Keys, saved};
-use dsfs::event_loop::connection::{Buffers, Connection, Readiness, Turn};
-use dsfs::inner::{File, Inner};
+use dsfs::ctl::{Dialect, saved};
+use dsfs::event_loop::connection::{Buffers, Connection, Readiness};
 use dsfs::limits;
 use dsfs::namespace::{Table, table};
-use dsfs::tree::{Answered, ClientId, Owner, Settings, World};
+use dsfs::tree::{ClientId, Settings, World};
 use slab::Slab;
 use styx::server::{Ename, Limits};
 
@@ -21,9 +21,6 @@ use crate::host::Host;
 use crate::link::Link;
 use crate::net::End;
 use crate::random::Random;
-
-/// Turns in a row with something to do, after which a server is taken to run in a circle.
-const MAX_TURNS: usize = 10_000;
 
 /// What a server is, whether it runs or not.
 pub struct Node {
@@ -231,194 +228,3 @@ impl Node {
         }
     }
 }
-
-impl Life {
-    /// Whether nothing is under way but reads of what may happen, and nothing waits to be taken or sent.
-    pub fn is_quiet(&self) -> bool {
-        let conns = self.conns.iter().all(|(_, conn)| conn.connection.held() == 0);
-        conns && self.host.jobs.is_empty() && self.world.transfers.is_empty()
-    }
-
-    /// What there is, for people.
-    pub fn describe(&self) -> String {
-        let conns = self.conns.iter().map(|(_, conn)| {
-            let session = conn.connection.session();
-            (conn.client, conn.connection.held(), session.outstanding(), session.fids())
-        });
-        let links = self.host.links.iter().map(|link| {
-            (link.peer, link.mount.is_up(), link.mount.is_wanted(), link.mount.is_busy())
-        });
-        format!(
-            "{} lines, conns {:?} (held, outstanding, fids), links {:?} (up, wanted, busy), \
-             {} transfers, {} jobs\n{}{}",
-            self.lines.len(),
-            conns.collect::<Vec<_>>(),
-            links.collect::<Vec<_>>(),
-            self.world.transfers.len(),
-            self.host.jobs.len(),
-            self.world.status(),
-            self.world.happened(),
-        )
-    }
-
-    /// Fids and connections.
-    pub fn held(&self) -> (usize, usize) {
-        let fids = self.conns.iter().map(|(_, conn)| conn.connection.session().fids()).sum();
-        (fids, self.conns.len())
-    }
-
-    /// The files of other servers that it has open: of which mount each is.
-    pub fn remote_files(&self) -> Vec<usize> {
-        let devices = self.world.control.table().iter().map(|(_, _, entry)| &entry.device);
-        let files = devices.flat_map(|device| &device.inner).filter_map(|inner| match inner {
-            Inner::File(File::Remote(file)) => Some(file.mount()),
-            _ => None,
-        });
-        files.collect()
-    }
-
-    /// When something is to be done though nothing happens.
-    pub fn deadline(&self) -> Option<Instant> {
-        let links = self.host.links.iter().filter_map(Link::deadline);
-        links.chain(self.upkeep).min()
-    }
-
-    /// Whether all mirrors are equal, and every server that is wanted is there.
-    pub fn is_well(&self) -> bool {
-        self.lines.is_empty() && self.world.is_sound() && self.host.links.iter().all(Link::is_well)
-    }
-
-    fn find(&self, number: usize) -> Option<usize> {
-        let index = number & 0xffff_ffff;
-        let conn = self.conns.get(index)?;
-        (conn.client == ClientId(number)).then_some(index)
-    }
-
-    fn make_ready(&mut self, index: usize) {
-        if let Some(conn) = self.conns.get_mut(index)
-            && !std::mem::replace(&mut conn.is_ready, true)
-        {
-            self.ready.push_back(index);
-        }
-    }
-
-    fn turn(&mut self) {
-        let now = self.host.now;
-        for _ in 0..MAX_TURNS {
-            self.attend_links();
-            self.go_on_starting();
-            if !self.ready.is_empty() {
-                self.world.client_came(now);
-            }
-            self.take_turns();
-            self.finish();
-            if self.upkeep.is_some() {
-                self.upkeep = self.world.upkeep(&mut self.host, now).or(Some(now + NEVER));
-            }
-            let due = self.upkeep.is_some_and(|at| at <= now);
-            if self.ready.is_empty() && !due {
-                return self.attend_links();
-            }
-        }
-        panic!("a server runs in a circle");
-    }
-
-    fn attend_links(&mut self) {
-        loop {
-            let now = self.host.now;
-            self.host.links.iter_mut().for_each(|link| link.attend(now));
-            if !self.finish() {
-                return;
-            }
-        }
-    }
-
-    /// Goes on with what other servers have done, and gives the answers that have come. True if there
-    /// was anything.
-    fn finish(&mut self) -> bool {
-        let mut any = false;
-        for number in 0..self.host.links.len() {
-            while let Some(done) = self.host.links[number].mount.next_done() {
-                any = true;
-                self.world.mount_did(&mut self.host, done);
-            }
-        }
-        let (mut started, mut told) = (None, Vec::new());
-        while let Some(answered) = self.world.next_answer(&mut |_, result| started = Some(result)) {
-            self.answer(answered, &mut told);
-        }
-        any |= started.is_some();
-        if let Some(result) = started {
-            self.under_way = false;
-            self.line_ended(result);
-            self.go_on_starting();
-        }
-        told.into_iter().for_each(|index| self.make_ready(index));
-        any
-    }
-
-    fn answer(&mut self, answered: Answered, told: &mut Vec<usize>) {
-        let Answered { client: ClientId(number), request, answer } = answered;
-        match self.find(number) {
-            Some(index) => {
-                let connection = &mut self.conns[index].connection;
-                connection.answer(request, answer, &mut self.world, &mut self.host);
-                told.push(index);
-            }
-            None => {
-                if let Ok(answer) = answer {
-                    self.world.discard(&mut self.host, answer);
-                }
-            }
-        }
-    }
-
-    fn take_turns(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.pop_front() else { return };
-            let Some(conn) = self.conns.get_mut(index) else { continue };
-            conn.is_ready = false;
-            let (world, host) = (&mut self.world, &mut self.host);
-            match conn.connection.take_turn(world, host, &mut self.buffers, true) {
-                Turn::Idle => {}
-                Turn::More => self.make_ready(index),
-                Turn::Last(client) => {
-                    let mut told = Vec::new();
-                    while let Some(answered) = self.world.next_released(Some(client)) {
-                        self.answer(answered, &mut told);
-                    }
-                    told.into_iter().for_each(|index| self.make_ready(index));
-                }
-                Turn::Over => {
-                    let mut conn = self.conns.remove(index);
-                    conn.connection.close(&mut self.world, &mut self.host);
-                    conn.connection.stream().end();
-                }
-            }
-        }
-    }
-
-    /// Carries out the lines of the saved ctl, one after the other.
-    fn go_on_starting(&mut self) {
-        while !self.under_way
-            && self.failed.is_none()
-            && let Some(line) = self.lines.front()
-        {
-            let (keys, owner) = (Rc::new(Keys::default()), (Owner::Saved(0), 0));
-            match self.world.control.restore(&mut self.host, line, &keys, owner) {
-                Poll::Pending => self.under_way = true,
-                Poll::Ready(result) => self.line_ended(result),
-            }
-        }
-    }
-
-    fn line_ended(&mut self, result: Result<(), Ename>) {
-        match result {
-            Ok(()) => drop(self.lines.pop_front()),
-            Err(ename) => self.failed = Some(ename),
-        }
-    }
-}
-
-/// Longer than any world lasts.
-const NEVER: Duration = Duration::from_secs(1_000_000);

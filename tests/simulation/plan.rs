@@ -25,8 +25,6 @@ pub struct Thing {
     /// Its bytes as ranges of files, in order: the file, the place in it, and how long. Of a mirror,
     /// those of its first leg.
     pub ranges: Vec<(usize, u64, u64)>,
-    /// It is or has in it a mirror.
-    pub mirrored: bool,
 }
 
 /// A world before it begins.
@@ -103,8 +101,7 @@ impl Plan {
         };
         if !inside {
             let (length, ranges) = (node.length, ranges(node, 0, node.length));
-            let mirrored = node.all().iter().any(|node| node.kind == Kind::Mirror);
-            self.things.push(Thing { server, tree, name, length, ranges, mirrored });
+            self.things.push(Thing { server, tree, name, length, ranges });
         }
         path
     }

@@ -1,0 +1,143 @@
+//! The end of a world: nothing breaks any more, and all must be well again after some time. Then
+//! everybody goes, and nothing may be left of them, and no byte be one that it can't be.
+
+use super::World;
+use crate::clients::Client;
+use crate::device_model::{Files, Kind, Node as Shape};
+use crate::node::Node;
+
+/// How long it may take until all is well again, in steps of half a second.
+const PATIENCE: usize = 2000;
+
+impl World {
+    /// Nothing breaks any more, and what is broken is mended: all must be well after some time, and
+    /// nothing fails from then on.
+    pub(super) fn calm(&mut self) {
+        self.faulty = false;
+        self.starts.fill(0);
+        self.nodes.iter_mut().for_each(|node| node.disk().heal());
+        self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
+        self.clients.iter_mut().for_each(|client| client.stalled = 0);
+        self.settle();
+        self.digest.tell(|| format!("{}: calm", self.time));
+        self.model.clock += 1;
+        self.strict = self.model.clock;
+        self.model.clock += 1;
+    }
+
+    /// Lets everything go on until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..PATIENCE {
+            self.drain();
+            let well = self.nodes.iter().all(|node| node.life().is_some_and(|life| life.is_well()));
+            if well && self.is_quiet() && !self.clients.iter().any(Client::waits) {
+                return self.model.all_quiet();
+            }
+            self.pass(500);
+            self.start_servers();
+        }
+        let waits = self.clients.iter().filter(|client| client.waits()).map(Client::waits_for);
+        let waits: Vec<String> = waits.collect();
+        let lives = self.nodes.iter().map(|node| node.life().map(|life| life.describe()));
+        let lives: Vec<String> = lives.map(Option::unwrap_or_default).collect();
+        panic!("all is never well again: {waits:?}\n{}", lives.join("\n"));
+    }
+
+    /// Carries out all that can be without time passing.
+    fn drain(&mut self) {
+        loop {
+            let mut any = false;
+            for server in 0..self.nodes.len() {
+                while self.nodes[server].life().is_some_and(|life| !life.host.jobs.is_empty()) {
+                    any = true;
+                    self.do_job(server);
+                }
+            }
+            for number in 0..self.clients.len() {
+                self.with_client(number, |client, scene| client.ready(scene));
+            }
+            self.sweep();
+            for direction in [0, 1] {
+                for wire in 0..self.wires.len() {
+                    if self.wires.get(wire).is_some_and(|wire| wire.is_due(direction)) {
+                        any = true;
+                        self.model.clock += 1;
+                        self.carry(wire, direction, 100_000);
+                    }
+                }
+            }
+            self.sweep();
+            let dialling = |node: &Node| {
+                node.life()
+                    .is_some_and(|life| life.host.links.iter().any(|link| link.is_dialling()))
+            };
+            if self.nodes.iter().any(dialling) {
+                any |= self.nodes.iter().all(Node::serves);
+                self.dial();
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// All clients go: nothing is left of them, and every byte is one that may be there.
+    pub(super) fn end(&mut self) {
+        self.settle();
+        for number in 0..self.clients.len() {
+            self.with_client(number, |client, scene| client.flush_texts(scene));
+        }
+        self.drain();
+        self.clients.iter_mut().for_each(|client| client.vanish(&mut self.model));
+        self.sweep();
+        self.settle();
+        let mut mounted = vec![(0, 0); self.nodes.len()];
+        for node in &self.nodes {
+            let life = node.life().expect("it runs");
+            let files = life.remote_files();
+            for (number, link) in life.host.links.iter().enumerate() {
+                if link.mount.is_up() {
+                    let here = &mut mounted[link.peer];
+                    here.0 += 1;
+                    here.1 += files.iter().filter(|&&mount| mount == number).count();
+                }
+            }
+        }
+        for (node, mounted) in self.nodes.iter().zip(mounted) {
+            node.check_nothing_left(mounted);
+        }
+        self.check_bytes();
+    }
+
+    fn check_bytes(&mut self) {
+        let mut files: Files = vec![Vec::new(); self.files];
+        for node in &mut self.nodes {
+            for (number, bytes) in node.disk().contents() {
+                files[number] = bytes.to_vec();
+            }
+        }
+        files.iter().for_each(|file| self.digest.add_bytes(file));
+        for mirror in self.tops.iter().flat_map(Shape::all) {
+            if mirror.kind == Kind::Mirror {
+                let read = |leg: &Shape| leg.read(&files, 0, mirror.length).expect("it is whole");
+                let first = read(&mirror.inner[0]);
+                for (number, leg) in mirror.inner.iter().enumerate().skip(1) {
+                    let leaves: Vec<_> = mirror.all().iter().map(|node| node.kind).collect();
+                    let same = read(leg) == first;
+                    let at = read(leg).iter().zip(&first).position(|(a, b)| a != b);
+                    assert!(same, "leg {number} of {leaves:?} is not equal at {at:?}");
+                }
+            }
+        }
+        self.model.clock += 1;
+        for thing in &self.things {
+            let bytes = thing.ranges.iter().flat_map(|&(file, start, count)| {
+                files[file][start as usize..(start + count) as usize].iter().copied()
+            });
+            let bytes: Vec<u8> = bytes.collect();
+            if let Err(error) = self.model.check(self.model.clock, &thing.ranges, &bytes) {
+                panic!("{} at the end: {error}", thing.name);
+            }
+        }
+    }
+}
