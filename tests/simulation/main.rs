@@ -9,14 +9,19 @@
 //! plays it again:
 //!
 //! ```text
-//! DSFS_SEED=17 DSFS_SEEDS=1 cargo test --test simulation
+//! DSFS_SEED=17 DSFS_SEEDS=1 cargo test --test simulation worlds_hold
 //! ```
 //!
-//! `DSFS_SEEDS` says how many worlds are played, `DSFS_SEED` where to begin. An hour of them:
+//! `DSFS_SEEDS` says how many worlds are played, `DSFS_SEED` where to begin; with `DSFS_TRACE=1` what
+//! happens in them is printed (with `--nocapture`). An hour of them:
 //!
 //! ```text
-//! DSFS_SEED=$RANDOM$RANDOM DSFS_SEEDS=1000000 timeout 1h cargo test --release --test simulation
+//! DSFS_SEED=$RANDOM$RANDOM DSFS_SEEDS=9999999 timeout 1h cargo test --release --test simulation worlds_hold
 //! ```
+//!
+//! `plan.rs` says what a world is made of, `world.rs` plays it step by step and `world/end.rs` to its
+//! end; `node.rs` is a server, with `host.rs`, `disk.rs` and `link.rs` around it; `net.rs` is the
+//! wires, `clients.rs` who is at them.
 
 mod clients;
 #[path = "../support/device_model.rs"]
@@ -50,7 +55,7 @@ fn worlds_hold() {
     let count = number("DSFS_SEEDS").unwrap_or(SEEDS);
     for seed in FAILED_ONCE.into_iter().chain(first..first + count) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world::play(seed))) {
-            println!("DSFS_SEED={seed} DSFS_SEEDS=1 cargo test --test simulation");
+            println!("DSFS_SEED={seed} DSFS_SEEDS=1 cargo test --test simulation worlds_hold");
             resume_unwind(panic);
         }
     }
