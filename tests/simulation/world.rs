@@ -346,10 +346,15 @@ impl World {
     fn something_breaks(&mut self) {
         let time = self.time + 1 + self.dice.below(5000) as u64;
         let server = self.dice.below(self.nodes.len());
-        let kind = self.dice.below(14);
+        if self.deadly && self.dice.one_in(6) {
+            if self.nodes[server].life().is_some() {
+                self.kill(server);
+            }
+            return;
+        }
+        let kind = 1 + self.dice.below(13);
         self.digest.add(kind as u64);
         match kind {
-            0 if self.deadly && self.nodes[server].life().is_some() => self.kill(server),
             1 | 2 if !self.wires.is_empty() => {
                 let wire = self.dice.below(self.wires.len());
                 let sides = self.wires[wire].sides;

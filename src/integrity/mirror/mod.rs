@@ -8,6 +8,8 @@
 
 mod leg;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::ops::Range;

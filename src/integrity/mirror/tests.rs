@@ -1,0 +1,55 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::{BadRead, MIN_RETRY, MOMENT, Mirror, Service, Stepped};
+use crate::integrity::log::{Found, Record};
+
+const LENGTH: u64 = 100;
+
+fn logged(legs: usize) -> Mirror {
+    let mut mirror = Mirror::new(LENGTH, legs);
+    let record = Record::new(LENGTH, legs);
+    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] });
+    mirror
+}
+
+#[test]
+fn what_is_marked_again_before_its_cleaning_is_recorded_is_looked_after() {
+    let mut mirror = logged(2);
+    let stirred = Rc::<Cell<bool>>::default();
+    mirror.watch(stirred.clone());
+    assert!(!mirror.begin_write(0, 10), "it is to be marked first");
+    mirror.begin_record().expect("a record");
+    mirror.end_record(true);
+    mirror.end_write(0, 10);
+    assert!(!mirror.begin_clean(), "it was written to just now");
+    assert!(mirror.begin_clean());
+    // A record is under way when the cleaning ends, so that one for it has to wait.
+    mirror.begin_record().expect("a record");
+    mirror.end_clean(true, 0);
+    assert!(mirror.marked().is_empty());
+    stirred.set(false);
+    assert!(mirror.begin_write(0, 10), "the log marks it still");
+    assert!(stirred.get() && mirror.marked().has(0));
+    mirror.end_record(true);
+    assert!(mirror.wants_record(), "what the cleaning found is not recorded");
+}
+
+#[test]
+fn what_came_from_a_leg_that_is_to_be_rewritten_is_copied_again() {
+    let mut mirror = Mirror::new(LENGTH, 3);
+    mirror.write_failed(0, (0, 10), "no room", 0);
+    // Neither of the others is right for sure, but it is too early to mend them.
+    let early = MIN_RETRY - 1;
+    mirror.read_failed(1, 0, 10, BadRead::Error, early);
+    mirror.read_failed(2, 0, 10, BadRead::Error, early);
+    let step = mirror.next_step(MIN_RETRY).expect("the leg that is out is tried again");
+    assert_eq!((step.from, step.to), (1, 0));
+    mirror.stepped(step, Stepped::Equal, MIN_RETRY);
+    assert!(mirror.legs()[0].stale.is_empty());
+    // Now leg 1 may get other bytes than leg 0 got from it.
+    let step = mirror.next_step(early + MOMENT).expect("a leg in service is mended");
+    assert_eq!((step.from, step.to), (2, 1));
+    mirror.stepped(step, Stepped::Equal, early + MOMENT);
+    assert!(mirror.legs()[0].stale.has(0) && mirror.legs()[0].service == Service::CatchingUp);
+}
