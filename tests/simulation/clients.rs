@@ -157,6 +157,11 @@ impl Client {
         self.asked.values().any(|asked| !asked.is_text())
     }
 
+    /// How many fids it has, if it is sure of that.
+    pub fn fids(&self) -> Option<usize> {
+        (self.phase == Phase::Here && self.asked.is_empty()).then_some(self.fids.len() + 1)
+    }
+
     /// What it waits for.
     pub fn waits_for(&self) -> String {
         format!("client {} of server {}: {:?}", self.number, self.server, self.asked)

@@ -45,6 +45,11 @@ impl Life {
         )
     }
 
+    /// How many fids a connection has.
+    pub fn fids_of(&self, number: usize) -> Option<usize> {
+        Some(self.conns[self.find(number)?].connection.session().fids())
+    }
+
     /// Fids and connections.
     pub fn held(&self) -> (usize, usize) {
         let fids = self.conns.iter().map(|(_, conn)| conn.connection.session().fids()).sum();

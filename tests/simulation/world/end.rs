@@ -4,6 +4,7 @@
 use super::World;
 use crate::clients::Client;
 use crate::device_model::{Files, Kind, Node as Shape};
+use crate::net::Side;
 use crate::node::Node;
 
 /// How long it may take until all is well again, in steps of half a second.
@@ -88,6 +89,7 @@ impl World {
             self.with_client(number, |client, scene| client.flush_texts(scene));
         }
         self.drain();
+        self.check_fids();
         self.clients.iter_mut().for_each(|client| client.vanish(&mut self.model));
         self.sweep();
         self.settle();
@@ -107,6 +109,16 @@ impl World {
             node.check_nothing_left(mounted);
         }
         self.check_bytes();
+    }
+
+    /// Each client has as many fids as it knows of.
+    fn check_fids(&self) {
+        for wire in &self.wires {
+            let [Side::Client(client), Side::Server(server, number)] = wire.sides else { continue };
+            let known = self.clients[client].fids();
+            let fids = self.nodes[server].life().and_then(|life| life.fids_of(number));
+            assert!(known.is_none() || fids == known, "client {client}: {fids:?} and {known:?}");
+        }
     }
 
     fn check_bytes(&mut self) {
