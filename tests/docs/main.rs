@@ -24,19 +24,16 @@ mod session;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{panic, thread};
 
 use document::{Block, Document, Step, TOP};
 use regex::Regex;
-use session::{LIMIT, Network, Session, is_installed};
+use session::{LIMIT, Network, PAUSE, Session, is_installed};
 use snapbox::{Assert, IntoData, Redactions};
 
 /// Kinds of blocks that the clients' scripts run.
 const CLIENTS: [&str; 4] = ["inferno", "plan9", "plan9port", "linux"];
-
-/// Between two looks at what may come.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Says something even where the test succeeds.
 fn say(what: &str) {
@@ -206,6 +203,21 @@ fn every_block_is_of_a_kind_that_is_run() {
                 [client] if CLIENTS.contains(&client) => {}
                 ref words => panic!("{place}: a block of no kind: {words:?}"),
             }
+        }
+    }
+}
+
+/// Somebody who has to play a failure again finds how.
+#[test]
+fn every_variable_of_the_tests_is_told() {
+    let told = fs::read_to_string(Path::new(TOP).join("CONTRIBUTING.md")).expect("it is there");
+    let variable = Regex::new("DSFS_[A-Z]+(_[A-Z]+)*").expect("a regular expression");
+    let tests = fs::read_dir(Path::new(TOP).join("tests")).expect("it is there");
+    for test in tests.filter_map(Result::ok) {
+        let name = test.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let source = sources(&name).unwrap_or_default();
+        for found in variable.find_iter(&source) {
+            assert!(told.contains(found.as_str()), "{name}: {} is not told", found.as_str());
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -17,6 +18,9 @@ use tempfile::TempDir;
 /// How long a command may take. Far more than any of them needs: a loaded machine must not fail a
 /// test.
 pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Between two looks at what may come.
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a session's servers listen.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,9 +38,13 @@ impl Network {
         if own.is_ok_and(|ran| ran.status.success()) {
             return Some(Network::Own);
         }
-        // Documents say nothing of ports, so their servers are at styx's.
-        std::net::TcpListener::bind(("127.0.0.1", 6666)).ok().map(|_| Network::Shared)
+        is_free().then_some(Network::Shared)
     }
+}
+
+/// Whether nobody listens where servers are that were not told where: on styx's port.
+fn is_free() -> bool {
+    TcpListener::bind(("127.0.0.1", 6666)).is_ok()
 }
 
 fn shell(network: Network) -> Command {
@@ -75,6 +83,11 @@ impl Ran {
 
 impl Session {
     pub fn start(network: Network) -> Session {
+        // The server of the session before may still be ending.
+        let start = Instant::now();
+        while network == Network::Shared && !is_free() && start.elapsed() < LIMIT {
+            thread::sleep(PAUSE);
+        }
         let (home, printed) = (fresh(), fresh());
         let bin = printed.path().join("bin");
         fs::create_dir(&bin).expect("a new directory");
