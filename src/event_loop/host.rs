@@ -3,6 +3,7 @@
 //! does.
 
 use std::fs::File as HostFile;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -84,6 +85,13 @@ impl Carrier for Host {
                 mount.read(file, offset, data.len(), op, self.now)?;
                 Poll::Pending
             }
+        }
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        match file {
+            File::Local(file) => file.read_cached_scattered(offset, places),
+            File::Remote(_) => false,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod local;
 pub mod nested;
 pub mod remote;
 
+use std::io::IoSliceMut;
 use std::rc::Rc;
 
 use styx::server::Outcome;
@@ -98,6 +99,13 @@ pub trait Carrier {
     /// Reads from byte `offset` into `data`: how many bytes were there, fewer than were asked for
     /// only at the end of the file.
     fn read(&mut self, file: &File, offset: u64, data: &mut [u8], op: Op) -> Outcome<usize>;
+
+    /// Reads a run of bytes from `offset` on into several places, if all of it can be had at once,
+    /// in one operation: whether it could. If not, what is in the places is of no use.
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        let _ = (file, offset, places);
+        false
+    }
 
     /// Writes `data` at byte `offset`: how many bytes were taken.
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize>;

@@ -40,8 +40,10 @@ impl<C: Carrier> Machine<'_, C> {
         pieces: &mut Pieces,
         ended: Option<Ended>,
     ) -> Option<Moved> {
-        if let Some((child, result)) = ended {
-            pieces.ended(child, result, &self.bytes);
+        match ended {
+            Some((child, result)) => pieces.ended(child, result, &self.bytes),
+            None if self.read_scattered(pieces) => return Some(Ok(pieces.span.count)),
+            None => {}
         }
         while let Some((piece, homes)) = pieces.next(&self.bytes) {
             let number = pieces.pieces;

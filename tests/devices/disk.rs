@@ -3,6 +3,7 @@
 //! so, in any order.
 
 use std::fs;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -47,6 +48,10 @@ impl Carrier for Disk {
             return Poll::Pending;
         }
         Poll::Ready(local(file).read(offset, data))
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        !self.late && local(file).read_cached_scattered(offset, places)
     }
 
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize> {

@@ -8,7 +8,7 @@ use crate::support::client::{Client, MSIZE, Outcome};
 use crate::support::program::{Place, Program, Serve};
 
 /// How long mending may take. It waits a second or two by itself; a loaded machine adds to that.
-const HEALED: Duration = Duration::from_secs(40);
+const HEALED: Duration = Duration::from_secs(120);
 
 /// The bytes of a leg.
 pub const LENGTH: usize = 1 << 20;

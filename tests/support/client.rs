@@ -14,7 +14,7 @@ use styx::{IOHDRSZ, NOFID, NOTAG, Qid, Rmsg, Stat, Tmsg, VERSION, mtype, omode};
 use super::text::{escape, hex};
 
 /// How long a reply may take. No test has a server that is right to be this slow.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The msize to ask for when a test does not care: what Inferno's mount asks for.
 pub const MSIZE: u32 = 8216;
