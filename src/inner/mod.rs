@@ -10,6 +10,7 @@ pub mod remote;
 
 use std::rc::Rc;
 
+use styx::enames;
 use styx::server::Outcome;
 
 /// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
@@ -80,6 +81,23 @@ pub enum FileKey {
     Local(u64, u64),
     /// A file on another server: which mount, and its qid path.
     Remote(usize, u64),
+}
+
+/// What servers say that do not sync, to the wstat that asks for it: Inferno's and Plan 9's devices,
+/// Plan 9's file servers, and those that have their texts from a Unix.
+const NO_SYNC: [&str; 6] = [
+    enames::EPERM,
+    "wstat prohibited",
+    "not implemented",
+    "Function not implemented",
+    "Operation not supported",
+    "Operation not permitted",
+];
+
+/// Whether the error of a sync says only that the file's server does not sync. Nothing has failed
+/// there, and nothing is known of stable storage either.
+pub fn refuses_sync(ename: &str) -> bool {
+    NO_SYNC.iter().any(|text| text.eq_ignore_ascii_case(ename))
 }
 
 /// Names one operation on a file that did not end at once.

@@ -8,7 +8,7 @@ use styx::server::Ename;
 
 use super::machine::{Bytes, Ended, Machine, Moved, Span, Step};
 use crate::device::{Kind, Piece};
-use crate::inner::{Carrier, Device, Inner};
+use crate::inner::{Carrier, Device, Inner, refuses_sync};
 
 /// A cat, an inter or a part: one piece after the other; in a sync, one inner file after the other.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Pieces {
     pub waiting: Vec<Waiting>,
     /// The first piece, by number, that failed or stopped short, and what is answered for it.
     pub failed: Option<(usize, Moved)>,
+    /// What the first file says whose server does not sync.
+    pub refused: Option<Ename>,
     /// The inner file before which all have been dealt with (see [`Pieces::visit`]).
     pub visited: usize,
 }
@@ -79,14 +81,23 @@ impl<C: Carrier> Machine<'_, C> {
             None if matches!(self.bytes, Bytes::Out(_)) => {
                 pieces.visit(pieces.device.inner.len()).map(|()| pieces.span.count)
             }
-            None => Ok(pieces.span.count),
+            None => pieces.refused.take().map_or(Ok(pieces.span.count), Err),
         })
     }
 }
 
 impl Pieces {
     pub(super) fn new(device: Rc<Device>, span: Span) -> Self {
-        Pieces { device, span, asked: 0, pieces: 0, waiting: Vec::new(), failed: None, visited: 0 }
+        Pieces {
+            device,
+            span,
+            asked: 0,
+            pieces: 0,
+            waiting: Vec::new(),
+            failed: None,
+            refused: None,
+            visited: 0,
+        }
     }
 
     /// The next piece that may be started now, and the servers it is on.
@@ -134,6 +145,11 @@ impl Pieces {
         let answer = match result {
             Ok(moved) if moved == count => return,
             Ok(moved) => self.short(moved, matches!(bytes, Bytes::Out(_))),
+            // The others are synced all the same.
+            Err(ename) if matches!(bytes, Bytes::None) && refuses_sync(&ename) => {
+                self.refused.get_or_insert(ename);
+                return;
+            }
             Err(ename) => Err(ename),
         };
         if self.failed.as_ref().is_none_or(|&(first, _)| number < first) {

@@ -190,6 +190,9 @@ pub(super) fn status(world: &World) -> String {
             text.push_str(&format!(
                 "leg {name} {number} {word} stale {stale} resynced {resynced} left {left}s file {file}"
             ));
+            if leg.unsynced {
+                text.push_str(" sync refused");
+            }
             if leg.since > 0 {
                 text.push_str(&format!(" since {}", date(leg.since)));
             }

@@ -13,7 +13,7 @@ use styx::server::Ename;
 use super::journal::Journal;
 use super::{Owner, World};
 use crate::ctl::Entry;
-use crate::inner::{Carrier, Inner};
+use crate::inner::{Carrier, Inner, refuses_sync};
 use crate::integrity::Step;
 use crate::integrity::mirror::Stepped;
 use crate::integrity::pace::{Pace, STEP};
@@ -181,7 +181,11 @@ impl World {
         for (chore, result, copied) in std::mem::take(&mut self.upkeep.ended) {
             match chore {
                 Chore::Step => self.step_ended(copied, time),
-                Chore::Clean => self.clean_ended(host, result.is_ok(), time),
+                Chore::Clean => {
+                    // What can't be synced at all is known to the mirror.
+                    let synced = result.err().is_none_or(|ename| refuses_sync(&ename));
+                    self.clean_ended(host, synced, time);
+                }
             }
         }
         let mirrors = self.mirrors();

@@ -101,6 +101,8 @@ pub struct Disk {
     pub at_once: u64,
     /// Writes to this leg that fail from now on.
     pub failing: Option<(usize, u32)>,
+    /// This leg is on a server that does not sync.
+    pub refusing: Option<usize>,
     /// Bytes of legs that were read, by offset and end.
     pub reads: Vec<(usize, usize)>,
     jobs: Vec<Job>,
@@ -122,6 +124,7 @@ impl Disk {
             time,
             at_once: 0,
             failing: None,
+            refusing: None,
             reads: Vec::new(),
             jobs: Vec::new(),
             mirror: None,
@@ -187,6 +190,9 @@ impl Disk {
             Job::Write { op, leg, offset, data } => {
                 let wrote = self.do_write(leg, offset, &data);
                 transfers.complete(self, op, wrote.map(Done::Wrote));
+            }
+            Job::Sync { op, leg, .. } if self.refusing == Some(leg) => {
+                transfers.complete(self, op, Err("permission denied".into()));
             }
             Job::Sync { op, leg, until } => {
                 self.legs[leg].sync(until);

@@ -6,7 +6,7 @@ mod support;
 
 mod admin;
 mod check;
-mod cost;
+mod far;
 mod faults;
 mod kill;
 mod place;

@@ -41,6 +41,8 @@ pub struct Leg {
     pub why: String,
     /// Regions that are to be rewritten.
     pub stale: Regions,
+    /// Its server does not sync: nothing of it is known to be on stable storage.
+    pub unsynced: bool,
     /// Bytes compared and made equal since the server started.
     pub resynced: u64,
     /// Regions that were rewritten and are not synced, and those that are being synced.
@@ -61,6 +63,7 @@ impl Leg {
             since: 0,
             why: String::new(),
             stale: Regions::new(regions),
+            unsynced: false,
             resynced: 0,
             copied: Regions::new(regions),
             syncing: Regions::new(regions),

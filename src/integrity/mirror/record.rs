@@ -58,9 +58,23 @@ impl Mirror {
             since: leg.since,
             why: leg.why.clone(),
             stale: leg.unsure(),
+            unsynced: leg.unsynced,
         };
         let legs = self.legs.iter().map(leg).collect();
         Record { scale: self.scale, legs, marked: self.marked.clone() }
+    }
+
+    /// A leg that could not be synced may have lost what is marked, which another one has: only
+    /// when that has been copied is it read.
+    fn distrust(&mut self, marked: &Regions) {
+        let synced = |leg: &Leg| leg.service == Service::In && !leg.unsynced;
+        if marked.is_empty() || !self.legs.iter().any(synced) {
+            return;
+        }
+        for leg in self.legs.iter_mut().filter(|leg| leg.service == Service::In && leg.unsynced) {
+            leg.service = Service::Out;
+            leg.why = "it could not be synced before the restart".to_string();
+        }
     }
 
     /// Keeps a log from now on, and takes what it says: what it marks is stale on every leg but
@@ -76,6 +90,7 @@ impl Mirror {
             };
             (leg.since, leg.why) = (saved.since, saved.why.clone());
             leg.stale = rescale(&saved.stale);
+            leg.unsynced = saved.unsynced;
         }
         if self.first().is_none()
             && let Some(leg) = self.legs.first_mut()
@@ -83,6 +98,7 @@ impl Mirror {
             // Only a file written by hand says so; something has to be read.
             leg.service = Service::In;
         }
+        self.distrust(&marked);
         let first = self.first();
         for (number, leg) in self.legs.iter_mut().enumerate() {
             if Some(number) != first {
