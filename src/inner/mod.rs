@@ -32,6 +32,9 @@ pub enum Inner {
     /// The ctl file of our own devices, which ds(3) lets anyone put into a device. It has length
     /// 0, so nothing is ever read from it or written to it but a write of no bytes at all.
     Ctl,
+    /// mirror: what the configuration names is not there, or too short. Why; nothing reads or
+    /// writes it.
+    Absent(Rc<str>),
 }
 
 impl Inner {
@@ -41,14 +44,14 @@ impl Inner {
             Inner::File(File::Local(file)) => file.length(),
             Inner::File(File::Remote(file)) => file.length(),
             Inner::Device(device) => device.geometry.length(),
-            Inner::Ctl => 0,
+            Inner::Ctl | Inner::Absent(_) => 0,
         }
     }
 
     /// Which servers it is on: bit n for mount n, modulo 64, none for this machine.
     pub fn homes(&self) -> u64 {
         match self {
-            Inner::File(File::Local(_)) | Inner::Ctl => 0,
+            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
             Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
             Inner::Device(device) => device.homes(),
         }

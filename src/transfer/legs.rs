@@ -69,7 +69,7 @@ impl Legs {
     /// The next leg from the left that is read; or, for a sync, that is written.
     fn next_from_left(&mut self, written: bool) -> Option<usize> {
         let mirror = self.device.mirror()?;
-        while self.tried < self.device.inner.len() {
+        while self.tried < self.device.inner().len() {
             let leg = self.tried;
             self.tried += 1;
             if if written { mirror.is_written(leg) } else { mirror.is_read(leg) } {
@@ -82,9 +82,9 @@ impl Legs {
     fn next_from_right(&mut self) -> Option<usize> {
         let (offset, count) = self.range();
         let mut mirror = self.device.mirror()?;
-        while self.tried < self.device.inner.len() {
+        while self.tried < self.device.inner().len() {
             self.tried += 1;
-            let leg = self.device.inner.len() - self.tried;
+            let leg = self.device.inner().len() - self.tried;
             if mirror.is_written(leg) {
                 self.catching_up = mirror.legs()[leg].service == Service::CatchingUp;
                 return Some(leg);
@@ -96,7 +96,7 @@ impl Legs {
 
     /// The leg that was tried last, from the right.
     fn leg_from_right(&self) -> usize {
-        self.device.inner.len() - self.tried
+        self.device.inner().len() - self.tried
     }
 
     /// Whether the log has all that a write waits for.
@@ -116,7 +116,7 @@ impl Legs {
         for (leg, why) in self.failed.drain(..) {
             mirror.write_failed(leg, (offset, count), &why, now);
         }
-        let legs = 0..self.device.inner.len();
+        let legs = 0..self.device.inner().len();
         let took = legs.into_iter().any(|leg| self.took >> leg & 1 == 1 && mirror.is_read(leg));
         if stopped || !took {
             mirror.half_written(offset, count, now);
@@ -186,7 +186,7 @@ impl<C: Carrier> Machine<'_, C> {
             let Some(leg) = legs.next_from_left(false) else {
                 return Some(Err(enames::EIO.into()));
             };
-            match self.start(&device.inner[leg], legs.span) {
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     legs.child = Some(child);
@@ -286,7 +286,7 @@ impl<C: Carrier> Machine<'_, C> {
                 let took = legs.end_write(false, self.carrier.time());
                 return Some(if took { Ok(legs.span.count) } else { Err(enames::EIO.into()) });
             };
-            match self.start(&device.inner[leg], legs.span) {
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     if std::mem::take(&mut self.holed)
@@ -314,7 +314,7 @@ impl<C: Carrier> Machine<'_, C> {
                 legs.end_sync(result, self.carrier.time());
             }
             let Some(leg) = legs.next_from_left(true) else { break };
-            match self.start(&device.inner[leg], legs.span) {
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     legs.child = Some(child);

@@ -66,7 +66,7 @@ impl<C: Carrier> Machine<'_, C> {
             let step = match visit {
                 Err(ename) => Step::Done(Err(ename)),
                 Ok(()) if past_end => Step::Done(Err(enames::EIO.into())),
-                Ok(()) => self.start(&pieces.device.inner[piece.inner], span),
+                Ok(()) => self.start(&pieces.device.inner()[piece.inner], span),
             };
             match step {
                 Step::Done(result) => pieces.judge(number, count, result, &self.bytes),
@@ -79,7 +79,8 @@ impl<C: Carrier> Machine<'_, C> {
         Some(match pieces.failed.take() {
             Some((_, result)) => result,
             None if matches!(self.bytes, Bytes::Out(_)) => {
-                pieces.visit(pieces.device.inner.len()).map(|()| pieces.span.count)
+                let all = pieces.device.inner().len();
+                pieces.visit(all).map(|()| pieces.span.count)
             }
             None => pieces.refused.take().map_or(Ok(pieces.span.count), Err),
         })
@@ -106,18 +107,16 @@ impl Pieces {
             return None;
         }
         if let Bytes::None = bytes {
-            let inner = self.device.inner.get(self.pieces)?;
-            return self
-                .waiting
-                .is_empty()
-                .then(|| (Piece { inner: self.pieces, offset: 0, count: 0 }, inner.homes()));
+            let homes = self.device.inner().get(self.pieces)?.homes();
+            let piece = Piece { inner: self.pieces, offset: 0, count: 0 };
+            return self.waiting.is_empty().then_some((piece, homes));
         }
         if self.asked == self.span.count {
             return None;
         }
         let left = (self.span.count - self.asked) as u64;
         let piece = self.device.geometry.piece(self.span.offset + self.asked as u64, left);
-        let homes = self.device.inner[piece.inner].homes();
+        let homes = self.device.inner()[piece.inner].homes();
         let free = match bytes {
             // Writes are in order: what comes after one that fails must not be written.
             Bytes::Out(_) | Bytes::None => self.waiting.is_empty(),
@@ -125,7 +124,7 @@ impl Pieces {
                 // fs(3) asks one inner file after the other, and stops at the first that fails. That
                 // order is kept on each server; but what goes around an inter more than once is
                 // larger than any request that fs(3) is ever given, and waits for nothing.
-                let around = self.pieces >= self.device.inner.len().max(2);
+                let around = self.pieces >= self.device.inner().len().max(2);
                 *self.device.geometry.kind() == Kind::Inter && around
                     || self.waiting.iter().all(|waiting| waiting.homes & homes == 0)
             }
@@ -177,7 +176,7 @@ impl Pieces {
             Some(ename) if device.has_ctl() && *device.geometry.kind() == Kind::Cat => {
                 let reaches = |&inner: &usize| {
                     device.geometry.comes_to(inner, self.span.offset)
-                        && matches!(device.inner[inner], Inner::Ctl)
+                        && matches!(device.inner()[inner], Inner::Ctl)
                 };
                 match (from..next).find(reaches) {
                     Some(_) => Err(ename.into()),

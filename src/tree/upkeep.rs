@@ -80,7 +80,7 @@ pub struct Upkeep {
 }
 
 fn name(entry: &Entry) -> String {
-    format!("{}/{}", entry.config.dir, entry.config.name)
+    format!("{}/{}", entry.config().dir, entry.config().name)
 }
 
 impl Upkeep {
@@ -338,7 +338,7 @@ impl World {
             let Some(to) = next else {
                 verify.offset += count;
                 verify.leg = 0;
-                if first + 1 >= device.inner.len() {
+                if first + 1 >= device.inner().len() {
                     verify.offset = length;
                 }
                 self.upkeep.verifying.push_front(verify);

@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::Finder;
+use dsfs::ctl::{Finder, SaveLog};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, FileKey, Op};
 use dsfs::integrity::log::{self, Found};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Target, Walked};
 use dsfs::transfer::{Done, Transfers};
 use dsfs::tree::Owner;
@@ -288,11 +287,11 @@ impl Finder for Disk {
         &mut self,
         _: JobId,
         _: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
+        log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
-        let (device, _) = mirror.expect("only a mirror is configured");
+        let Some(SaveLog::New(device, _)) = log else { panic!("only a mirror is configured") };
         let found = log::decode(&self.log.seen).expect("a power cut damages no log");
-        device.mirror().expect("a mirror").restore(&found);
+        device.mirror().expect("a mirror").restore(&found, self.time);
         self.found = Some(found);
         self.mirror = Some(device.clone());
         Poll::Ready(Ok(()))

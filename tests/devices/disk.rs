@@ -6,11 +6,10 @@ use std::fs;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::{Control, Dialect, Finder};
+use dsfs::ctl::{Control, Dialect, Finder, SaveLog};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, Inner, Op};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Table, Target, Walked, table};
 use dsfs::transfer::{Ask, Direction, Done, Transfers};
 use styx::server::{Ename, Outcome};
@@ -89,7 +88,7 @@ impl Finder for Disk {
         &mut self,
         _: JobId,
         _: Option<String>,
-        _: Option<(&Rc<Device>, Key)>,
+        _: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         Poll::Ready(Ok(()))
     }

@@ -6,8 +6,10 @@ mod support;
 
 mod admin;
 mod check;
+mod degraded;
 mod far;
 mod faults;
 mod kill;
 mod place;
+mod replace;
 mod state;

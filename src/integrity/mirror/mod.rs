@@ -9,6 +9,7 @@
 mod clean;
 mod leg;
 mod record;
+mod replace;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -117,6 +118,8 @@ pub struct Mirror {
     /// What the cleaning under way will unmark.
     cleaning: Option<Regions>,
     log: Option<Logged>,
+    /// A leg is being replaced; whether a person had held it before.
+    replacing: Option<bool>,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -134,6 +137,7 @@ impl Mirror {
             writing: Vec::new(),
             cleaning: None,
             log: None,
+            replacing: None,
             news: Vec::new(),
             stirred: Rc::default(),
         }
@@ -388,7 +392,7 @@ impl Mirror {
 
     /// The next bytes to copy; none while there is nothing to do before a later time.
     pub fn next_step(&mut self, now: u64) -> Option<Step> {
-        let due = |leg: &Leg| leg.service != Service::Held && leg.retry_at <= now;
+        let due = |leg: &Leg| leg.may_return() && leg.retry_at <= now;
         // Legs that are read come first.
         for in_service in [true, false] {
             for to in 0..self.legs.len() {
@@ -474,10 +478,9 @@ impl Mirror {
     /// When the next step is due, if there is one; some may be due already.
     pub fn next_due(&self) -> Option<u64> {
         let source = |to: usize| (0..self.legs.len()).any(|leg| leg != to && self.is_read(leg));
-        let due = |&to: &usize| match self.legs[to].service {
-            Service::Held => false,
-            Service::In | Service::CatchingUp => !self.legs[to].stale.is_empty() && source(to),
-            Service::Out => source(to),
+        let due = |&to: &usize| {
+            let leg = &self.legs[to];
+            leg.may_return() && (leg.service == Service::Out || !leg.stale.is_empty()) && source(to)
         };
         (0..self.legs.len()).filter(due).map(|leg| self.legs[leg].retry_at).min()
     }
@@ -492,7 +495,8 @@ impl Mirror {
     /// Whether there is nothing left to mend and to record, but for legs that could not be mended,
     /// and those that a person holds.
     pub fn is_mended(&self) -> bool {
-        let gave_up = |leg: &Leg| leg.service == Service::Out && leg.retry_wait > MIN_RETRY;
+        let gave_up =
+            |leg: &Leg| leg.absent || leg.service == Service::Out && leg.retry_wait > MIN_RETRY;
         let done = |leg: &Leg| {
             let whole = leg.service == Service::In && leg.is_whole();
             whole || leg.service == Service::Held || gave_up(leg)
