@@ -7,7 +7,8 @@ use std::rc::Rc;
 use styx::enames;
 use styx::server::Ename;
 
-use super::control::{Change, Control, Entry, Finder, Finding};
+use super::control::{Change, Control, Entry};
+use super::find::{Finder, Finding};
 use super::{Config, InterLength, Kind, PastEnd, TakenCheck};
 use crate::device::Geometry;
 use crate::device::crypt::Cipher;

@@ -13,6 +13,7 @@ mod check;
 mod control;
 mod devds;
 mod dialect;
+mod find;
 mod key;
 mod keys;
 mod make;
@@ -28,10 +29,11 @@ use zeroize::Zeroize;
 
 use crate::limits::{MESSAGE as MAX_MESSAGE, NAME as MAX_NAME};
 
-pub use control::{Control, Entry, Finder, SaveLog};
+pub use control::{Control, Entry};
 pub use dialect::{
     Dialect, InterLength, OpenDir, OpenError, PastEnd, Rules, TakenCheck, UnknownDialect, Verb,
 };
+pub use find::{Finder, SaveLog};
 pub use key::Key;
 pub use keys::Keys;
 pub use replace::Replacement;

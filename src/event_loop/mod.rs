@@ -287,7 +287,7 @@ impl Server {
     /// # Errors
     /// If they can't be saved.
     pub fn save(&self) -> Result<(), StateError> {
-        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.kept_text()))
     }
 
     /// Warns of keys for no device, and of devices without a key.

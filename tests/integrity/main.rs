@@ -12,4 +12,5 @@ mod faults;
 mod kill;
 mod place;
 mod replace;
+mod shared;
 mod state;
