@@ -88,6 +88,8 @@ enum Stage {
 
 #[derive(Debug)]
 struct Finding {
+    /// One name space for all of the names in a message.
+    names: Rc<namespace::Table>,
     config: Config,
     found: Vec<Inner>,
     resolver: Option<Resolver>,
@@ -149,6 +151,11 @@ impl<O: Copy> Control<O> {
             version: 0,
             stirred: Rc::default(),
         }
+    }
+
+    /// From the next message on, inner files are looked up in `names`.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.names = names;
     }
 
     /// The dialect's rules.
@@ -269,7 +276,8 @@ impl<O: Copy> Control<O> {
                 return self.save(finder, owner, source.clone(), None);
             }
             Ok(Command::Configure(config)) => {
-                let finding = Finding { config, found: Vec::new(), resolver: None };
+                let names = self.names.clone();
+                let finding = Finding { names, config, found: Vec::new(), resolver: None };
                 self.begin(owner, source.clone(), Stage::Finding(Box::new(finding)));
                 return self.advance(finder);
             }
@@ -461,7 +469,8 @@ impl<O: Copy> Control<O> {
                     Err(ename) => Poll::Ready(Err(ename)),
                 };
             };
-            let resolver = finding.resolver.get_or_insert_with(|| Resolver::new(&self.names, name));
+            let resolver =
+                finding.resolver.get_or_insert_with(|| Resolver::new(&finding.names, name));
             let failure = match resolver.next() {
                 Step::Failed(error) => return Poll::Ready(Err(name_text(&error, self.rules()))),
                 Step::Walk { target, names } => {

@@ -9,13 +9,14 @@ use std::{io, thread};
 use mio::Waker;
 use styx::server::Ename;
 
+use super::reload::Reread;
 use crate::inner::host_fs::{self, Ask, HostFs, Told};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{LocalFile, Op};
 use crate::integrity::log::Found;
 use crate::integrity::state::{Key, StateDir, StateError, write_record};
-use crate::namespace::{Failure, Walked};
+use crate::namespace::{Failure, Table, Walked};
 
 /// What a thread is to do.
 pub(super) enum Job {
@@ -64,6 +65,8 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     Save(NewState),
+    /// Reads the name space again, which is this one.
+    Reread(Arc<Reread>, Table),
 }
 
 /// What is to be kept of a control message, and where.
@@ -93,6 +96,7 @@ pub(super) enum Outcome {
     Recorded(usize, io::Result<()>),
     Saved(JobId, Result<Option<(HostFile, Found)>, StateError>),
     Exported(host_fs::JobId, Result<Told, Ename>),
+    Reread(Result<Table, String>),
 }
 
 impl Job {
@@ -127,6 +131,7 @@ impl Job {
                 });
                 Outcome::Saved(job, saved)
             }
+            Job::Reread(reread, table) => Outcome::Reread(reread(&table)),
             Job::Export { job, fs, ask } => Outcome::Exported(job, fs.run(ask)),
         }
     }
