@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{self, check, ctl, lab15, ls, read, rm, serve, stat, write};
+use crate::command::{
+    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, tree, write,
+};
 
 /// The exit status of a command that failed. That of wrong usage, 2, is clap's own.
 const FAILED: u8 = 1;
@@ -34,6 +36,9 @@ enum Command {
     Rm(rm::Options),
     Ctl(ctl::Options),
     Check(check::Options),
+    Tree(tree::Options),
+    Map(map::Options),
+    Status(status::Options),
 }
 
 /// Runs what the command line says, and tells standard error why it failed if it did. The result
@@ -52,6 +57,9 @@ pub fn main() -> ExitCode {
         Command::Rm(options) => options.run(),
         Command::Ctl(options) => options.run(&mut out),
         Command::Check(options) => options.run(&mut out),
+        Command::Tree(options) => options.run(&mut out),
+        Command::Map(options) => options.run(&mut out),
+        Command::Status(options) => options.run(&mut out),
     };
     // What came before an error is printed before the error is.
     let result = result.and(out.flush().map_err(command::Error::Output));

@@ -25,6 +25,7 @@ use crate::inner::{Device, File, Inner};
 use crate::integrity::state::Key;
 use crate::limits;
 use crate::namespace::{self, Failure, NameError, Resolver, Step, Target, Tree, Walked};
+use crate::observe::Counts;
 
 /// Finds and opens files by the name space's targets. What is pending is answered later, by
 /// [`Control::walked`] and [`Control::opened`].
@@ -57,6 +58,8 @@ pub struct Entry {
     pub opens: Cell<usize>,
     /// Its last write, in seconds since 1970; 0 before.
     pub mtime: Cell<u32>,
+    /// What clients have done with it.
+    pub counts: Rc<Counts>,
 }
 
 impl Entry {
@@ -569,7 +572,13 @@ impl<O: Copy> Control<O> {
             return Err(enames::EDEEP.into());
         }
         let device = Rc::new(device);
-        Ok(Rc::new(Entry { config, device, opens: Cell::new(0), mtime: Cell::new(0) }))
+        Ok(Rc::new(Entry {
+            config,
+            device,
+            opens: Cell::new(0),
+            mtime: Cell::new(0),
+            counts: Rc::default(),
+        }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! One client: its bytes in, its session, its bytes out.
 
 use std::io;
+use std::rc::Rc;
+use std::time::Instant;
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
@@ -9,7 +11,9 @@ use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
 
 use super::host::Host;
 use super::stream::Stream;
+use super::watch::Watch;
 use crate::limits;
+use crate::observe;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
 /// How many bytes are read from a client at one time, unless a longer message is to come.
@@ -113,6 +117,7 @@ pub(super) struct Connection {
     stream: Stream,
     session: Session<File>,
     client: ClientId,
+    watch: Watch,
     input: Buffer,
     outgoing: Outgoing,
     /// How long the last message was, as a guess at the next.
@@ -125,11 +130,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(stream: Stream, client: ClientId, limits: Limits) -> Self {
+    pub fn new(
+        stream: Stream,
+        client: ClientId,
+        limits: Limits,
+        seen: Rc<observe::Connection>,
+    ) -> Self {
         Connection {
             stream,
             session: Session::new(limits),
             client,
+            watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
             last_frame: 0,
@@ -137,10 +148,6 @@ impl Connection {
             closing: false,
             ended: false,
         }
-    }
-
-    pub fn stream(&mut self) -> &mut Stream {
-        &mut self.stream
     }
 
     /// Something happened on the stream.
@@ -167,8 +174,11 @@ impl Connection {
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
-        match self.receive(world, host, buffers, listen) {
-            Ok(more) => match self.send(buffers) {
+        let received = self.receive(world, host, buffers, listen);
+        let sent = self.send(buffers);
+        self.end_turn(world, host.now);
+        match received {
+            Ok(more) => match sent {
                 Ok(()) if self.ended && !self.is_busy() => Turn::Over,
                 Ok(()) if more && !self.is_full() => Turn::More,
                 Ok(()) if self.ended => Turn::Last(self.client),
@@ -187,6 +197,16 @@ impl Connection {
                 Turn::Over
             }
         }
+    }
+
+    /// What was answered in this turn, which began at `since`, and what is left.
+    fn end_turn(&self, world: &mut World, since: Instant) {
+        let seen = &self.watch.connection;
+        world.observed.end_turn(seen, since.elapsed().as_nanos() as u64);
+        seen.msize.set(if self.session.has_version() { self.session.msize() } else { 0 });
+        seen.fids.set(self.session.fids());
+        seen.pending.set(self.session.outstanding());
+        seen.unread.set(self.outgoing.waiting());
     }
 
     fn is_full(&self) -> bool {
@@ -219,6 +239,8 @@ impl Connection {
                 }
                 let before = self.outgoing.bytes.len();
                 self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
+                let replies = &self.outgoing.bytes[before..];
+                self.watch.took(frame, replies, &mut visit.world.observed, visit.host.now);
                 self.last_frame = frame.len();
                 done += frame.len();
                 taken += 1;
@@ -286,13 +308,17 @@ impl Connection {
             Ok(Payload::Done) => Ok(Answer::Done),
             Err(ename) => Err(ename),
         };
+        let before = self.outgoing.bytes.len();
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
+        let replies = &self.outgoing.bytes[before..];
+        self.watch.answered(replies, &mut visit.world.observed, visit.host.now);
     }
 
     /// The client is gone: what it had is given back.
     pub fn close(&mut self, world: &mut World, host: &mut Host) {
         self.session.close(&mut Visit { world, host, client: self.client });
+        world.observed.connections.remove(&self.client.0);
     }
 }
 

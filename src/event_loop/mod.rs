@@ -11,6 +11,7 @@ mod links;
 mod listen;
 mod logs;
 mod stream;
+mod watch;
 mod workers;
 
 use std::collections::VecDeque;
@@ -108,6 +109,7 @@ pub struct Server {
     limits: Limits,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
+    started: Instant,
     /// It was told to end, and does so by this time at the latest.
     ending: Option<Instant>,
     /// It serves standard input and output, and ends with them.
@@ -193,6 +195,7 @@ impl Server {
             trial: false,
         };
         let mut world = World::new(options.settings, Rc::new(options.names), seconds());
+        world.observed.mounts = host.links.iter().map(|_| Rc::default()).collect();
         if options.sync_writes {
             world.transfers.sync_writes();
         }
@@ -213,6 +216,7 @@ impl Server {
             host,
             limits: options.limits,
             upkeep: None,
+            started: Instant::now(),
             ending: None,
             stdio: false,
         })
@@ -391,6 +395,7 @@ impl Server {
         }
         self.host.now = Instant::now();
         self.world.set_time(seconds());
+        self.observe();
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
@@ -418,6 +423,17 @@ impl Server {
         let now = self.host.now;
         self.upkeep = self.world.upkeep(&mut self.host, now);
         Ok(())
+    }
+
+    /// What only the loop knows, for those who will ask in this turn.
+    fn observe(&mut self) {
+        let seen = &mut self.world.observed;
+        seen.millis = self.host.now.duration_since(self.started).as_millis() as u64;
+        seen.jobs = self.host.workers.under_way();
+        for (link, mount) in self.host.links.iter().zip(&seen.mounts) {
+            mount.up.set(link.mount.is_up());
+            mount.pending.set(link.mount.outstanding());
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
