@@ -17,6 +17,7 @@ pub mod rm;
 pub mod serve;
 pub mod stat;
 pub mod status;
+pub mod top;
 pub mod tree;
 pub mod write;
 
@@ -114,6 +115,11 @@ pub enum Error {
         /// The device.
         name: String,
     },
+    /// A screen, and nowhere to draw it.
+    #[error(
+        "standard output is no terminal; --once prints one screen, and 'dsfs status' says as much"
+    )]
+    NoTerminal,
     /// Everything has been said already.
     #[error("some of it failed")]
     Told,
