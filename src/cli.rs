@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, top, tree, write,
+    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, top, trace, tree, write,
 };
 
 /// The exit status of a command that failed. That of wrong usage, 2, is clap's own.
@@ -40,6 +40,7 @@ enum Command {
     Map(map::Options),
     Status(status::Options),
     Top(top::Options),
+    Trace(trace::Options),
 }
 
 /// Runs what the command line says, and tells standard error why it failed if it did. The result
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Map(options) => options.run(&mut out),
         Command::Status(options) => options.run(&mut out),
         Command::Top(options) => options.run(&mut out),
+        Command::Trace(options) => options.run(&mut out),
     };
     // What came before an error is printed before the error is.
     let result = result.and(out.flush().map_err(command::Error::Output));

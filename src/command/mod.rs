@@ -18,6 +18,7 @@ pub mod serve;
 pub mod stat;
 pub mod status;
 pub mod top;
+pub mod trace;
 pub mod tree;
 pub mod write;
 

@@ -85,6 +85,10 @@ pub struct Options {
     /// How long another 9P server in the name space may take to answer
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u32).range(1..=MAX_TIMEOUT))]
     pub timeout: u32,
+    /// Add a line for each message to this file: what 'dsfs trace' reads. It grows as long as the server
+    /// runs; data are shown as counts
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print every bound that a client can meet, and serve nothing
     #[arg(long)]
     pub limits: bool,
@@ -208,6 +212,7 @@ impl Options {
             msize: styx::server::MAX_MSIZE,
             workers: WORKERS,
             timeout: TIMEOUT,
+            trace: None,
             limits: false,
             verbose: 0,
         }
@@ -234,6 +239,7 @@ impl Options {
             timeout: Duration::from_secs(u64::from(self.timeout)),
             state: self.state()?,
             sync_writes: self.sync,
+            trace: self.trace.clone(),
         })
     }
 

@@ -35,7 +35,6 @@ impl Server {
                     tracing::warn!("refused: {} clients are connected", limits::CLIENTS);
                 }
                 Ok(Ok(stream)) => {
-                    tracing::debug!("a client connects");
                     if let Err(error) = self.admit(stream, false) {
                         tracing::warn!(%error, "a client could not be admitted");
                     }
@@ -61,6 +60,7 @@ impl Server {
         let peer = stream.peer();
         stream.register(self.poll.registry(), token)?;
         let seen = self.world.observed.came(token.0, peer, self.world.time());
+        tracing::info!(number = seen.number, peer = seen.peer, "a client connects");
         let connection = Connection::new(stream, ClientId(token.0), self.limits, seen);
         entry.insert(Client { connection, generation, is_ready: true, stdio });
         if !stdio {

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
-use styx::frame::{frame_len, split_frame};
+use styx::frame::{frame_len, header, split_frame};
 use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
+use tracing::Span;
 
 use super::host::Host;
 use super::stream::Stream;
+use super::trace;
 use super::watch::Watch;
 use crate::limits;
 use crate::observe;
@@ -118,6 +120,7 @@ pub(super) struct Connection {
     session: Session<File>,
     client: ClientId,
     watch: Watch,
+    span: Span,
     input: Buffer,
     outgoing: Outgoing,
     /// How long the last message was, as a guess at the next.
@@ -140,6 +143,7 @@ impl Connection {
             stream,
             session: Session::new(limits),
             client,
+            span: tracing::debug_span!("connection", number = seen.number, peer = seen.peer),
             watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
@@ -174,6 +178,7 @@ impl Connection {
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
+        let _span = self.span.clone().entered();
         let received = self.receive(world, host, buffers, listen);
         let sent = self.send(buffers);
         self.end_turn(world, host.now);
@@ -238,9 +243,8 @@ impl Connection {
                     return Ok(over);
                 }
                 let before = self.outgoing.bytes.len();
-                self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
-                let replies = &self.outgoing.bytes[before..];
-                self.watch.took(frame, replies, &mut visit.world.observed, visit.host.now);
+                let out = &mut self.outgoing.bytes;
+                take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
                 self.last_frame = frame.len();
                 done += frame.len();
                 taken += 1;
@@ -308,18 +312,50 @@ impl Connection {
             Ok(Payload::Done) => Ok(Answer::Done),
             Err(ename) => Err(ename),
         };
+        let _span = self.span.clone().entered();
         let before = self.outgoing.bytes.len();
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
         let replies = &self.outgoing.bytes[before..];
         self.watch.answered(replies, &mut visit.world.observed, visit.host.now);
+        if trace::is_wanted(visit.host.trace.as_ref()) {
+            trace::replies(visit.host.trace.as_mut(), self.watch.connection.number, replies);
+        }
     }
 
     /// The client is gone: what it had is given back.
     pub fn close(&mut self, world: &mut World, host: &mut Host) {
+        let seen = &self.watch.connection;
+        let (number, answered, failed) = (seen.number, seen.answered.get(), seen.failed.get());
+        tracing::info!(number, answered, failed, "a client is gone");
         self.session.close(&mut Visit { world, host, client: self.client });
         world.observed.connections.remove(&self.client.0);
     }
+}
+
+/// One message: it is taken, counted, and shown to whoever wants to see it.
+fn take(
+    session: &mut Session<File>,
+    watch: &mut Watch,
+    frame: &[u8],
+    visit: &mut Visit<'_, Host>,
+    out: &mut Buffer,
+) -> Result<(), Fatal> {
+    let (before, number) = (out.len(), watch.connection.number);
+    let wanted = trace::is_wanted(visit.host.trace.as_ref());
+    let _span = wanted.then(|| {
+        let tag = header(frame).map(|(_, tag)| tag);
+        let span = tracing::debug_span!("request", tag).entered();
+        trace::request(visit.host.trace.as_mut(), number, frame);
+        span
+    });
+    session.receive(frame, visit, out)?;
+    let replies = &out[before..];
+    watch.took(frame, replies, &mut visit.world.observed, visit.host.now);
+    if wanted {
+        trace::replies(visit.host.trace.as_mut(), number, replies);
+    }
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]

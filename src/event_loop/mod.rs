@@ -11,6 +11,7 @@ mod links;
 mod listen;
 mod logs;
 mod stream;
+mod trace;
 mod watch;
 mod workers;
 
@@ -47,6 +48,7 @@ use links::Link;
 use listen::Listener;
 use logs::Logs;
 use stream::Stream;
+use trace::Trace;
 use workers::Workers;
 
 /// Events taken from the kernel at one time: more come with the next turn.
@@ -84,6 +86,8 @@ pub struct Options {
     pub state: Option<StateDir>,
     /// Each write is on stable storage before it is answered.
     pub sync_writes: bool,
+    /// The file in which every message is shown, if it is.
+    pub trace: Option<PathBuf>,
 }
 
 /// A server.
@@ -175,6 +179,9 @@ impl Server {
         };
         let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
+        let open_trace =
+            |path: PathBuf| Trace::open(&path).map_err(|error| named(&path.display(), error));
+        let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
         for (number, remote) in options.names.remotes().iter().enumerate() {
             let uname = &options.settings.owner;
@@ -193,6 +200,7 @@ impl Server {
             new_mirror: None,
             restoring: false,
             trial: false,
+            trace,
         };
         let mut world = World::new(options.settings, Rc::new(options.names), seconds());
         world.observed.mounts = host.links.iter().map(|_| Rc::default()).collect();
@@ -420,6 +428,9 @@ impl Server {
         self.take_turns();
         self.finish_jobs();
         self.deliver(saved);
+        if let Some(trace) = &mut self.host.trace {
+            trace.flush();
+        }
         let now = self.host.now;
         self.upkeep = self.world.upkeep(&mut self.host, now);
         Ok(())

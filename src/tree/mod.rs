@@ -26,6 +26,7 @@ use crate::namespace;
 use crate::observe;
 use crate::transfer::{Direction, Finished, Transfers};
 
+pub use journal::date;
 pub use serve::Visit;
 pub use upkeep::{Chore, Upkeep};
 
