@@ -10,6 +10,7 @@ mod host;
 mod links;
 mod listen;
 mod logs;
+mod scrapes;
 mod stream;
 mod trace;
 mod watch;
@@ -47,6 +48,7 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use scrapes::Scrapes;
 use stream::Stream;
 use trace::Trace;
 use workers::Workers;
@@ -99,6 +101,7 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    scrapes: Scrapes,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
     clients: Slab<Client>,
@@ -146,6 +149,9 @@ const KIND: u32 = 56;
 const LISTENER: usize = 1 << KIND;
 const LINK: usize = 2 << KIND;
 const CLIENT: usize = 3 << KIND;
+/// Listeners for metrics, and who asks for them.
+const SCRAPES: usize = 4 << KIND;
+const SCRAPE: usize = 5 << KIND;
 const INDEX: usize = (1 << 32) - 1;
 const GENERATION: u32 = (1 << 24) - 1;
 
@@ -214,6 +220,7 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            scrapes: Scrapes::default(),
             resting: None,
             clients: Slab::new(),
             handshakes: VecDeque::new(),
@@ -249,6 +256,23 @@ impl Server {
             self.admit(Stream::Stdio, true)?;
         }
         Ok(())
+    }
+
+    /// Serves the metrics over HTTP at these addresses, which must be those of sockets.
+    ///
+    /// # Errors
+    /// If it can't listen at one of them; the error says at which.
+    pub fn listen_for_scrapes(&mut self, addresses: &[Addr]) -> io::Result<()> {
+        for addr in addresses {
+            let listening = self.scrapes.listen(addr, &self.admission, self.poll.registry());
+            listening.map_err(|error| named(addr, error))?;
+        }
+        Ok(())
+    }
+
+    /// Where it serves the metrics in fact.
+    pub fn scrape_addresses(&self) -> Vec<Addr> {
+        self.scrapes.addresses()
     }
 
     /// Where it listens in fact: a port that was left open is filled in.
@@ -418,6 +442,11 @@ impl Server {
                     link.ready(self.poll.registry(), link_token(number), self.host.now);
                 }
                 CLIENT => self.happened(event),
+                SCRAPES => {
+                    let (number, now) = (token & INDEX, self.host.now);
+                    self.scrapes.accept(number, &self.admission, self.poll.registry(), now);
+                }
+                SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
                 _ if self.stopper.told.load(Ordering::Acquire) => self.end(),
                 _ => {}
@@ -425,6 +454,7 @@ impl Server {
         }
         self.events = Some(events);
         self.end_handshakes();
+        self.scrapes.end_overdue(self.host.now);
         self.take_turns();
         self.finish_jobs();
         self.deliver(saved);
@@ -453,6 +483,7 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
+        let links = links.chain(self.scrapes.deadline());
         let next =
             links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
@@ -487,6 +518,7 @@ impl Server {
         tracing::info!("told to end: finishing what is under way");
         self.ending = Some(Instant::now() + LAST_WORDS);
         self.listeners.clear();
+        self.scrapes.end();
         self.release(None);
         let now = Instant::now();
         self.host.links.iter_mut().for_each(|link| link.end(now));

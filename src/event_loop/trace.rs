@@ -34,7 +34,7 @@ enum Way {
 
 /// An error's text without what may repeat a control message, which may have a key in it.
 fn redacted(ename: &str) -> String {
-    let text = ename.split('"').next().unwrap_or_default();
+    let text = ename.split('"').next().unwrap_or_default().trim_end();
     let (mut shown, mut run) = (String::new(), String::new());
     for c in text.chars().chain(['\0']) {
         if c.is_ascii_hexdigit() {
@@ -136,7 +136,7 @@ mod tests {
     fn an_error_shows_neither_a_message_nor_a_key() {
         let key = "0123456789abcdef".repeat(4);
         for (ename, shown) in [
-            (format!("unknown control message \"cypt k0 /f {key}\""), "unknown control message "),
+            (format!("unknown control message \"cypt k0 /f {key}\""), "unknown control message"),
             (format!("bad character in file name: {key}/"), "bad character in file name: .../"),
             ("file does not exist: '/decade'".into(), "file does not exist: '/decade'"),
         ] {
