@@ -165,8 +165,11 @@ impl Options {
         let listeners = server.addresses();
         let scrapes = server.scrape_addresses();
         let lines = listeners.iter().map(how_to_mount);
-        for line in lines.chain(scrapes.iter().map(|addr| format!("metrics: {}", scrape_url(addr))))
-        {
+        for line in lines.chain(
+            scrapes
+                .iter()
+                .map(|addr| format!("{addr}: metrics for Prometheus: {}", scrape_url(addr))),
+        ) {
             // Where standard output is a connection, a line of text would be no message.
             match stdio {
                 true => eprintln!("{line}"),
