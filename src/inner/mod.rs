@@ -9,6 +9,9 @@ pub mod nested;
 pub mod remote;
 
 use std::rc::Rc;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use styx::server::Outcome;
 
@@ -50,6 +53,16 @@ impl Inner {
             Inner::File(File::Local(_)) | Inner::Ctl => 0,
             Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
             Inner::Device(device) => device.homes(),
+        }
+    }
+
+    /// How often each of its files was changed through this server.
+    fn changes(&self) -> &[Arc<AtomicU32>] {
+        match self {
+            Inner::File(File::Local(file)) => slice::from_ref(file.changes()),
+            Inner::File(File::Remote(file)) => slice::from_ref(file.changes()),
+            Inner::Device(device) => device.changes(),
+            Inner::Ctl => &[],
         }
     }
 }

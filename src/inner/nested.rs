@@ -1,7 +1,8 @@
 //! One of our own devices: its arithmetic together with what it is made of.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{File, Inner};
 use crate::device::crypt::Cipher;
@@ -30,10 +31,8 @@ pub struct Device {
     /// How many devices there are between it and the files, itself and those on other servers
     /// included.
     depth: usize,
-    /// Grows with every change of its bytes.
-    version: Rc<Cell<u32>>,
-    /// The versions of the devices inside it, which it shares bytes with.
-    below: Vec<Rc<Cell<u32>>>,
+    /// How often each of the files below it was changed, by whatever device.
+    changes: Vec<Arc<AtomicU32>>,
     /// It was deleted: nobody reaches it any more but through the devices that are made of it.
     gone: Cell<bool>,
 }
@@ -47,16 +46,9 @@ impl Device {
             Inner::File(File::Remote(file)) => (false, 1, file.depth()),
             Inner::Ctl => (true, 1, 0),
         };
-        let mut below: Vec<Rc<Cell<u32>>> = Vec::new();
-        let versions = inner.iter().filter_map(|inner| match inner {
-            Inner::Device(device) => Some(device.versions()),
-            _ => None,
-        });
-        for version in versions.flatten() {
-            if !below.iter().any(|other| Rc::ptr_eq(other, &version)) {
-                below.push(version);
-            }
-        }
+        let mut changes: Vec<_> = inner.iter().flat_map(Inner::changes).cloned().collect();
+        changes.sort_unstable_by_key(Arc::as_ptr);
+        changes.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let homes = inner.iter().fold(0, |homes, inner| homes | inner.homes());
         let parts: Vec<_> = inner.iter().map(of).collect();
         let mirror = || RefCell::new(Mirror::new(geometry.length(), inner.len()));
@@ -67,8 +59,7 @@ impl Device {
             depth: 1 + parts.iter().map(|&(_, _, depth)| depth).max().unwrap_or(0),
             gone: Cell::new(false),
             homes,
-            version: Rc::default(),
-            below,
+            changes,
             cipher: None,
             geometry,
             inner,
@@ -91,20 +82,15 @@ impl Device {
         Device { cipher, ..self }
     }
 
-    fn versions(&self) -> impl Iterator<Item = Rc<Cell<u32>>> {
-        self.below.iter().chain(std::iter::once(&self.version)).cloned()
+    pub(super) fn changes(&self) -> &[Arc<AtomicU32>] {
+        &self.changes
     }
 
-    /// Grows whenever its bytes are changed, through it or through a device inside it.
+    /// Moves whenever its bytes are changed: through it, a device inside it, or any other that has
+    /// a file with it in common.
     pub fn version(&self) -> u32 {
-        self.below.iter().fold(self.version.get(), |sum, other| sum.wrapping_add(other.get()))
-    }
-
-    /// Its bytes were changed, and with them those of the devices inside it.
-    pub fn changed(&self) {
-        for version in self.versions() {
-            version.set(version.get().wrapping_add(1));
-        }
+        let counts = self.changes.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.fold(0, u32::wrapping_add)
     }
 
     /// Which servers its files are on: bit n for mount n, modulo 64, none for this machine.

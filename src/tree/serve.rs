@@ -249,7 +249,6 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                     self.world.transfers.begin(self.host, &entry.inner(), offset, ask, owner);
                 if !matches!(outcome, Poll::Ready(Ok(0) | Err(_))) {
                     entry.mtime.set(now);
-                    entry.device.changed();
                 }
                 outcome.map_ok(|count| count as u32)
             }
