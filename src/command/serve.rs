@@ -141,7 +141,6 @@ impl Options {
             return Ok(());
         }
         log_to_stderr(self.verbose);
-        allow_descriptors();
         let server = self.bind()?;
         let stdio = self.listeners().contains(&Addr::Stdio);
         for addr in server.addresses() {
@@ -346,16 +345,6 @@ fn how_to_mount(addr: &Addr) -> String {
             )
         }
         Addr::Stdio | Addr::Systemd => addr.to_string(),
-    }
-}
-
-/// As many descriptors as the system lets us have: each client and each inner file needs one.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the number of descriptors stays as it was");
     }
 }
 

@@ -10,6 +10,7 @@ mod host;
 mod links;
 mod listen;
 mod logs;
+mod spare;
 mod stream;
 mod workers;
 
@@ -36,6 +37,7 @@ use crate::inner::local::Root;
 use crate::inner::remote::Mount;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
+use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
@@ -45,6 +47,7 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use spare::Spare;
 use stream::Stream;
 use workers::Workers;
 
@@ -55,12 +58,13 @@ const EVENTS: usize = 1024;
 /// read their last replies.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long a listener rests when no more connections can be accepted (EMFILE).
+/// How long a listener rests when a connection can't even be accepted to be refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of this process's descriptors that open files of the exported root may take. The
-/// others are for clients, devices and what is open for a moment.
-const EXPORT_SHARE: (usize, usize) = (3, 4);
+/// The part of this process's descriptors that clients may take, and the part that open files of the
+/// exported root may take. What the one has too much of is left for the other, for devices and for
+/// what is open for a moment.
+const SHARE: (usize, usize) = (3, 4);
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -94,9 +98,11 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
     clients: Slab<Client>,
+    most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
@@ -171,7 +177,7 @@ impl Server {
             }
             false => None,
         };
-        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
         let mut links = Vec::new();
         for (number, remote) in options.names.remotes().iter().enumerate() {
@@ -203,8 +209,10 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            spare: Spare::new(),
             resting: None,
             clients: Slab::new(),
+            most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -393,6 +401,7 @@ impl Server {
         self.world.set_time(seconds());
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
+            self.spare.take_again();
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
         }
         for event in &events {
@@ -413,6 +422,7 @@ impl Server {
         self.events = Some(events);
         self.end_handshakes();
         self.take_turns();
+        self.buffers.look(self.host.now);
         self.finish_jobs();
         self.deliver(saved);
         let now = self.host.now;
@@ -426,8 +436,8 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let next =
-            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
+        let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
