@@ -17,5 +17,7 @@ mod support;
 mod bounds;
 mod crowd;
 mod descriptors;
+mod edges;
 mod frames;
+mod host;
 mod load;
