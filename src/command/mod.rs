@@ -8,11 +8,13 @@ pub mod ctl;
 pub mod lab15;
 mod listing;
 pub mod ls;
+mod progress;
 pub mod read;
 mod remote;
 pub mod rm;
 pub mod serve;
 pub mod stat;
+mod upkeep;
 pub mod write;
 
 use std::io;
@@ -53,6 +55,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Legs of a mirror that are not equal, or not known to be: what the status says of it.
+    #[error("the legs are not equal:\n{0}")]
+    NotEqual(String),
     /// The transcript of `lab15` is not the lab's.
     #[error("{0} of the lab's commands did not do what the lab says")]
     Differs(usize),
