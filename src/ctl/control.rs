@@ -153,6 +153,11 @@ impl<O: Copy> Control<O> {
         }
     }
 
+    /// From the next message on, inner files are looked up in `names`.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.names = names;
+    }
+
     /// The dialect's rules.
     pub fn rules(&self) -> &'static Rules {
         self.dialect.rules()
@@ -339,7 +344,8 @@ impl<O: Copy> Control<O> {
     ) -> Poll<Result<(), Ename>> {
         let may_lack = config.kind == Kind::Mirror && matches!(source, Source::Saved(_, true));
         let found = Vec::new();
-        let finding = Finding { config, found, resolver: None, replaces, may_lack };
+        let names = self.names.clone();
+        let finding = Finding { names, config, found, resolver: None, replaces, may_lack };
         self.begin(owner, source, Stage::Finding(Box::new(finding)));
         self.advance(finder)
     }
@@ -555,7 +561,8 @@ impl<O: Copy> Control<O> {
                     Some(change) => self.save(finder, owner, source, change),
                 };
             };
-            let resolver = finding.resolver.get_or_insert_with(|| Resolver::new(&self.names, name));
+            let resolver =
+                finding.resolver.get_or_insert_with(|| Resolver::new(&finding.names, name));
             let failure = match resolver.next() {
                 Step::Failed(error) => {
                     finding.lack(name_text(&error, self.rules()))?;

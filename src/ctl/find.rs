@@ -12,7 +12,7 @@ use crate::inner::remote::JobId;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::log::Record;
 use crate::integrity::state::Key;
-use crate::namespace::{Failure, NameError, Resolver, Target, Walked};
+use crate::namespace::{self, Failure, NameError, Resolver, Target, Walked};
 
 /// Finds and opens files by the name space's targets. What is pending is answered later, by
 /// [`Control::walked`] and [`Control::opened`].
@@ -59,6 +59,8 @@ pub enum SaveLog<'a> {
 /// The inner files of a message, as far as they were found.
 #[derive(Debug)]
 pub(super) struct Finding {
+    /// One name space for all of the names in a message.
+    pub names: Rc<namespace::Table>,
     pub config: Config,
     pub found: Vec<Inner>,
     pub resolver: Option<Resolver>,

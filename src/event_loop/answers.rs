@@ -70,6 +70,9 @@ impl Server {
                     let (registry, token) = (self.poll.registry(), link_token(number));
                     host.links[number].resolved(addresses, registry, token, host.now);
                 }
+                Outcome::Reread(result) => {
+                    self.reload.read = Some(result);
+                }
                 Outcome::Exported(job, told) => self.world.host_told(host, job, told),
             }
         }

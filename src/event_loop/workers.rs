@@ -9,13 +9,14 @@ use std::{io, thread};
 use mio::Waker;
 use styx::server::Ename;
 
+use super::reload::Reread;
 use crate::inner::host_fs::{self, Ask, HostFs, Told};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{LocalFile, Op};
 use crate::integrity::log::{Found, Record};
 use crate::integrity::state::{Key, StateDir, StateError, write_record};
-use crate::namespace::{Failure, Walked};
+use crate::namespace::{Failure, Table, Walked};
 
 /// What a thread is to do.
 pub(super) enum Job {
@@ -72,6 +73,8 @@ pub(super) enum Job {
         record: Box<Record>,
         text: String,
     },
+    /// Reads the name space again, which is this one.
+    Reread(Arc<Reread>, Table),
 }
 
 /// What is to be kept of a control message, and where.
@@ -102,6 +105,7 @@ pub(super) enum Outcome {
     Saved(JobId, Result<Option<(HostFile, Found)>, StateError>),
     Moved(usize, Result<(HostFile, Found), StateError>),
     Exported(host_fs::JobId, Result<Told, Ename>),
+    Reread(Result<Table, String>),
 }
 
 impl Job {
@@ -139,6 +143,7 @@ impl Job {
             Job::Move { log, keys: (from, to), state, record, text } => {
                 Outcome::Moved(log, state.move_log((&from, &to), &record, &text))
             }
+            Job::Reread(reread, table) => Outcome::Reread(reread(&table)),
             Job::Export { job, fs, ask } => Outcome::Exported(job, fs.run(ask)),
         }
     }

@@ -152,6 +152,23 @@ impl World {
         self.control = Control::new(self.settings.dialect, self.names.clone());
     }
 
+    /// Whom the files belong to.
+    pub fn owner(&self) -> &str {
+        &self.settings.owner
+    }
+
+    /// The name space that inner files are looked up in.
+    pub fn names(&self) -> &namespace::Table {
+        &self.names
+    }
+
+    /// From the next control message on, inner files are looked up in `names`; devices that there
+    /// are keep theirs.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.control.set_names(names.clone());
+        self.names = names;
+    }
+
     /// The time, in seconds since 1970.
     pub fn set_time(&mut self, now: u32) {
         self.now = now;
