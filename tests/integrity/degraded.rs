@@ -83,6 +83,8 @@ fn without_a_leg_that_was_in_service_or_without_what_else_is_there_no_start() {
     let lab = Lab::new();
     let program = lab.start();
     admin(&program, "fail m0 1").expect("one leg can go");
+    // No write is answered before the log says so.
+    ds(&program).write(&["m0"], 0, &first_bytes()[..1]).expect("written");
     drop(program);
     let away = lab.place.root().join("away");
     fs::rename(lab.chunk(0), &away).expect("moved");

@@ -103,7 +103,7 @@ fn a_leg_that_a_short_read_finds_cut_is_healed_over_there_too() {
 }
 
 /// What a real devds says to the wstat that asks for a sync.
-fn refuse_syncs(far: &FaultServer, name: &str) {
+pub fn refuse_syncs(far: &FaultServer, name: &str) {
     far.tree().fault(name, Action::Sync, Effect::Error("permission denied".into()), None);
 }
 
