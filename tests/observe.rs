@@ -293,6 +293,47 @@ fn status_and_top_show_a_degraded_mirror_and_why() {
     assert!(screen.contains("the leg is out until resync m0"), "{screen}");
 }
 
+#[test]
+fn a_server_that_is_gone_makes_unreachable_what_is_made_of_it() {
+    let place = place();
+    let other = FaultServer::start();
+    other.tree().create("far", vec![7; 1 << 20], 0o666);
+    let mount = format!("bind #U /\nbind #k/ds /ds\nmount -A {} /n/far\n", other.dial());
+    let names = place.file("namespace", &mount);
+    let program = serve(&place).option("--namespace", &names).start();
+    configure(&program, &["cat c0 /n/far/far", "mirror m0 ds/c0 /a"]);
+    let tree = ok(&program, &["tree"]);
+    let file = format!("/n/far/far  remote  1M  at {}\n", other.dial());
+    assert!(tree.contains(&file), "{tree}");
+    let stats = text(&program, "stats");
+    assert!(
+        stats.contains(&format!("mount 0 {} tree '' state up pending 0", other.dial())),
+        "{stats}"
+    );
+    other.stop();
+    let tree = eventually("the server is seen to be gone", || {
+        let tree = ok(&program, &["tree"]);
+        tree.contains("unreachable").then_some(tree)
+    });
+    assert!(tree.contains("ds/c0  cat  1M  unreachable\n"), "{tree}");
+    assert!(tree.starts_with("ds/m0  mirror  1M  equal\n"), "the other leg is here: {tree}");
+    let metrics = text(&program, "metrics");
+    assert!(
+        metrics.contains(&format!("dsfs_mount_up{{mount=\"0\",server=\"{}\"}} 0", other.dial()))
+    );
+    assert!(metrics.contains("dsfs_device_state{device=\"ds/c0\",state=\"unreachable\"} 1"));
+
+    // Every name in the table of docs/observe.md is one of these.
+    let document = include_str!("../docs/observe.md");
+    let named = document.split('`').filter(|word| word.starts_with("dsfs_")).collect::<Vec<_>>();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let sample = |line: &str| line.starts_with(name) && !line[name.len()..].starts_with('_');
+        let bucket = format!("{name}_bucket{{");
+        assert!(metrics.lines().any(|l| sample(l) || l.starts_with(&bucket)), "{name}: {metrics}");
+    }
+}
+
 /// A terminal of 80 columns and 24 rows: our end of it, and the program's.
 fn terminal() -> (fs::File, fs::File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -98,6 +98,13 @@ fn geometry(device: &Device) -> Option<Geometry> {
     made.filter(|made| made.length() == device.length)
 }
 
+/// An inner file: the number of its device, and which one of that it is.
+type Place = (usize, usize);
+
+/// Takes a run: the way to its file, where it starts there, and how many bytes it has. False if it wants
+/// no more.
+type Take<'a> = dyn FnMut(&[Place], u64, u64) -> bool + 'a;
+
 /// All of the devices and their arithmetic.
 struct Mapper<'a> {
     devices: &'a [Device],
@@ -105,14 +112,13 @@ struct Mapper<'a> {
 }
 
 impl Mapper<'_> {
-    /// Gives `take` each run of a file's bytes in the range, with the way to it. False if there are more
-    /// files than a device can have.
+    /// Gives `take` each run of a file's bytes in the range. False if it did not want all.
     fn runs(
         &self,
         number: usize,
         (offset, count): (u64, u64),
-        way: &mut Vec<(usize, usize)>,
-        take: &mut dyn FnMut(&[(usize, usize)], u64, u64) -> bool,
+        way: &mut Vec<Place>,
+        take: &mut Take<'_>,
     ) -> Result<bool, Error> {
         let device = &self.devices[number];
         let Some(geometry) = &self.geometries[number] else {
@@ -136,7 +142,7 @@ impl Mapper<'_> {
     fn map(&self, number: usize, offset: u64, count: u64) -> Result<Map, Error> {
         let device = &self.devices[number];
         let mut files = Vec::new();
-        let step = |&(number, place): &(usize, usize)| {
+        let step = |&(number, place): &Place| {
             let device: &Device = &self.devices[number];
             let leg = device.inner[place].leg.as_ref().map(|leg| leg.state.clone());
             Step { device: device.name.clone(), inner: place, leg }
