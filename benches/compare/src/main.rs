@@ -119,6 +119,7 @@ fn measure(
                 })
                 .collect::<Result<_, Error>>()?,
             Kind::Idle => load::idle(tools, files, servers.dsfs(), &row.load, options.secs)?,
+            Kind::Watched => load::watched(tools, files, servers.dsfs(), &row.load, options.secs)?,
             Kind::Cold => load::cold(tools, files, servers.dsfs(), &row.load, options.secs)?,
         };
         for (name, sample) in round {

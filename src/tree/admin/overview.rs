@@ -230,8 +230,10 @@ pub(super) fn connections(world: &World) -> String {
 /// `stats`: what was done since the server was started.
 pub(super) fn stats(world: &World) -> String {
     let seen = &world.observed;
-    let fids: usize = seen.connections.values().map(|connection| connection.fids.get()).sum();
-    let pending: usize = seen.connections.values().map(|connection| connection.pending.get()).sum();
+    let fids: u64 =
+        seen.connections.values().map(|connection| u64::from(connection.fids.get())).sum();
+    let pending: u64 =
+        seen.connections.values().map(|connection| u64::from(connection.pending.get())).sum();
     let mut text = format!(
         "server version {} since {} ms {} connections {} accepted {} fids {fids} pending {pending} \
          transfers {} jobs {} received {} sent {} log {}\n",
