@@ -147,6 +147,9 @@ pub(super) fn devices(world: &World) -> String {
             let (region, marked) = (mirror.scale().region(), mirror.bytes(mirror.marked()));
             let _ = write!(text, " region {region} marked {marked}");
         }
+        if let Some(verified) = entry.as_ref().and_then(|entry| world.upkeep.verified(entry)) {
+            let _ = write!(text, " verified {verified}");
+        }
         text.push('\n');
         for (place, inner) in device.inner.iter().enumerate() {
             let name = word(&inner_name(entry.as_ref(), place));
