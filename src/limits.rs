@@ -53,6 +53,10 @@ pub const LEAVES: usize = 4096;
 /// How many devices deep a device may be: as deep as devds's 64 devices can be nested.
 pub const DEPTH: usize = 64;
 
+/// Texts of the admin tree that are kept for those who read them in parts: as many as people and programs
+/// look at the same time. Who comes back to one that is gone goes on in a new one.
+pub const TEXTS: usize = 16;
+
 /// Connections that ask for metrics at one time; further ones are hung up on. One asks every few
 /// seconds, so more are a mistake.
 pub const SCRAPES: usize = 8;
@@ -98,7 +102,7 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 23] = [
+    let rows: [(&str, u64, &str); 24] = [
         (
             "clients",
             CLIENTS as u64,
@@ -126,6 +130,11 @@ pub fn table(session: &Limits) -> String {
         ("name", NAME as u64, "bytes of a device's name"),
         ("ctl queue", MESSAGES as u64, "control messages waiting for the one under way"),
         ("files of a device", LEAVES as u64, "as often as one transfer reaches them"),
+        (
+            "texts of admin",
+            TEXTS as u64,
+            "read in parts at one time; of the oldest a new one is made",
+        ),
         ("metrics clients", SCRAPES as u64, "at one time; further ones are hung up on"),
         ("metrics request", SCRAPE_BYTES as u64, "bytes"),
         ("metrics time", SCRAPE.as_secs(), "seconds for a request and its answer"),
