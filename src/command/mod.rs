@@ -5,10 +5,12 @@
 
 pub mod check;
 pub mod ctl;
+pub mod help;
 pub mod lab15;
 mod listing;
 mod local;
 pub mod ls;
+pub mod man;
 mod progress;
 pub mod read;
 mod remote;
