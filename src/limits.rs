@@ -53,10 +53,10 @@ pub fn session(msize: u32) -> Limits {
 /// What one client can make the server hold at most, in bytes: its replies and one more, as many
 /// again that were sent but are still in the way; its requests under way and one more, in up to three
 /// places (where the transfer waits, what another server has sent of it, and the reply); and the
-/// message that it is sending.
+/// message that it is sending with what came of the next, in memory that may have grown to twice that.
 pub fn bytes_of_a_client(session: &Limits) -> usize {
     let message = session.msize as usize;
-    2 * (OUTPUT + message) + 3 * (session.bytes + message) + message
+    2 * (OUTPUT + message) + 3 * (session.bytes + message) + 4 * message
 }
 
 /// The bounds as a table, for people.

@@ -40,7 +40,7 @@ impl Server {
     fn greets(&self, pieces: &[&[u8]]) -> String {
         let address = self.program.dial().trim_start_matches("tcp!").replace('!', ":");
         let mut stream = TcpStream::connect(address).expect("the server is there");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         for piece in pieces {
             stream.write_all(piece).expect("the server reads");
             std::thread::sleep(Duration::from_millis(20));

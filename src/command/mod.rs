@@ -75,6 +75,14 @@ pub enum Error {
         /// Which line of it, and why.
         source: SavedError,
     },
+    /// A configuration that was kept in the state directory.
+    #[error("{}: {source}; put it back, or start with another --state directory and, as its --config, what of this file's lines after the first is to be", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Which line of it, and why.
+        source: SavedError,
+    },
     /// A file of keys that others than its owner can get at.
     #[error("{path}: mode {mode:04o}: others can get at the keys in it; chmod 600 {path}", path = path.display())]
     OpenKeys {

@@ -283,7 +283,10 @@ fn restore(
     keys: Keys,
     kept: bool,
 ) -> Result<(), Error> {
-    let refused = |source| Error::Config { path: path.to_path_buf(), source };
+    let refused = |source| match kept {
+        true => Error::Kept { path: path.to_path_buf(), source },
+        false => Error::Config { path: path.to_path_buf(), source },
+    };
     let lines = saved::messages(dialect, text).map_err(refused)?;
     let messages: Vec<&[u8]> = lines.iter().map(|line| line.message).collect();
     server

@@ -4,21 +4,19 @@ use std::io;
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
-use styx::frame::{frame_len, split_frame};
-use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
+use styx::frame::split_frame;
+use styx::server::{Answer, Ename, Fatal, Limits, MAX_MSIZE, RequestId, Session};
 
 use super::host::Host;
 use super::stream::Stream;
 use crate::limits;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
-/// How many bytes are read from a client at one time, unless a longer message is to come.
-const READ_SIZE: usize = 64 * 1024;
-
-/// A message longer than this is read to its end in one go, and with it only the start of the next,
-/// which says how long that is: what is read of it now has to be moved to the front afterwards.
-const LONG_FRAME: usize = 16 * 1024;
-const LOOK_AHEAD: usize = 256;
+/// How many bytes are read from a client at one time: twice what came the last time, between these.
+/// So a client has no more memory than it has filled before, and one that streams is read in few
+/// pieces, each with several of its messages or one of the longest.
+const LEAST_READ: usize = 64 * 1024;
+const MOST_READ: usize = MAX_MSIZE as usize + LEAST_READ;
 
 /// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
 /// many as there are clients at work at the same time on a small machine. An idle client has none.
@@ -115,8 +113,8 @@ pub(super) struct Connection {
     client: ClientId,
     input: Buffer,
     outgoing: Outgoing,
-    /// How long the last message was, as a guess at the next.
-    last_frame: usize,
+    /// How many bytes to read the next time.
+    room: usize,
     readable: bool,
     /// The end of the stream has been told of, so it has to be read up to there.
     closing: bool,
@@ -132,7 +130,7 @@ impl Connection {
             client,
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
-            last_frame: 0,
+            room: LEAST_READ,
             readable: true,
             closing: false,
             ended: false,
@@ -219,7 +217,6 @@ impl Connection {
                 }
                 let before = self.outgoing.bytes.len();
                 self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
-                self.last_frame = frame.len();
                 done += frame.len();
                 taken += 1;
                 moved += frame.len() + self.outgoing.bytes.len() - before;
@@ -229,29 +226,18 @@ impl Connection {
                 buffers.give_back(&mut self.input);
                 return Ok(false);
             }
-            let room = self.room()?;
-            match self.stream.read(&mut self.input, room) {
+            match self.stream.read(&mut self.input, self.room) {
                 Ok(0) => self.ended = true,
-                // What does not fill the room is all there was; an event tells of more.
-                Ok(n) if n < room => self.readable = self.closing,
-                Ok(_) => {}
+                Ok(n) => {
+                    // What does not fill the room is all there was; an event tells of more.
+                    self.readable = n == self.room || self.closing;
+                    self.room = (2 * n).clamp(LEAST_READ, MOST_READ);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// How many bytes to read now: a long message to its end in one go. But a length is only said,
-    /// and gets no more memory than its sender has filled before.
-    fn room(&self) -> Result<usize, Fatal> {
-        let here = self.input.len();
-        let next = frame_len(&self.input, self.session.msize())?.unwrap_or(self.last_frame);
-        if next <= LONG_FRAME {
-            return Ok(READ_SIZE);
-        }
-        let most = READ_SIZE.max(here).max(self.last_frame);
-        Ok(next.saturating_sub(here).min(most) + LOOK_AHEAD)
     }
 
     /// Sends what there is to be sent, in one write if the stream takes it.

@@ -268,12 +268,12 @@ impl Server {
     ) -> Result<(), (usize, Ename)> {
         let keys = &Rc::new(keys);
         self.host.set_trial(true);
-        let tried = self.restore_all(messages, keys);
+        let tried = self.restore_all(messages, keys, kept);
         self.world.forget_devices();
         self.host.set_trial(false);
         tried?;
         self.host.restoring = kept;
-        let restored = self.restore_all(messages, keys);
+        let restored = self.restore_all(messages, keys, kept);
         self.host.restoring = false;
         restored?;
         self.tell_of_keys(keys);
@@ -290,7 +290,7 @@ impl Server {
     /// # Errors
     /// If they can't be saved.
     pub fn save(&self) -> Result<(), StateError> {
-        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.kept_text()))
     }
 
     /// Warns of keys for no device, and of devices without a key.
@@ -304,10 +304,15 @@ impl Server {
         }
     }
 
-    fn restore_all(&mut self, messages: &[&[u8]], keys: &Rc<Keys>) -> Result<(), (usize, Ename)> {
+    fn restore_all(
+        &mut self,
+        messages: &[&[u8]],
+        keys: &Rc<Keys>,
+        kept: bool,
+    ) -> Result<(), (usize, Ename)> {
         for (number, message) in messages.iter().enumerate() {
             let owner = (Owner::Saved(number), 0);
-            let begun = self.world.control.restore(&mut self.host, message, keys, owner);
+            let begun = self.world.control.restore(&mut self.host, message, (keys, kept), owner);
             let mut outcome = match begun {
                 std::task::Poll::Ready(result) => Some(result),
                 std::task::Poll::Pending => None,
@@ -370,12 +375,13 @@ impl Server {
         fn sync_device(device: &Device) -> Result<(), Ename> {
             let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
             // A leg that is out has failed already, and gets all of it again.
-            let inner = device.inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
+            let inner = device.inner();
+            let inner = inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
             inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
                 Inner::File(File::Local(file)) => file.sync(),
                 Inner::Device(device) => sync_device(device),
                 // Another server keeps its own files.
-                Inner::File(File::Remote(_)) | Inner::Ctl => Ok(()),
+                Inner::File(File::Remote(_)) | Inner::Ctl | Inner::Absent(_) => Ok(()),
             })
         }
         for (_, name, entry) in self.world.control.table().iter() {

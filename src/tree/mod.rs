@@ -118,6 +118,8 @@ pub struct World {
     upkeep: Upkeep,
     /// What the last message to the admin tree's ctl did.
     admin_answer: String,
+    /// What is to be said when those messages to it are over that could not end at once.
+    admin_waits: Vec<(Owner, admin::Said)>,
     export: host::Export,
     /// Seconds since 1970.
     now: u32,
@@ -138,6 +140,7 @@ impl World {
             transfers,
             upkeep: Upkeep::default(),
             admin_answer: String::new(),
+            admin_waits: Vec::new(),
             export,
             now,
             changed: (0, now),
@@ -201,6 +204,12 @@ impl World {
             }
         }
         while let Some(((owner, count), result)) = self.control.next_finished() {
+            let waits = self.admin_waits.iter().position(|(other, _)| *other == owner);
+            if let Some((_, said)) = waits.map(|at| self.admin_waits.swap_remove(at))
+                && result.is_ok()
+            {
+                admin::tell(self, said);
+            }
             match owner {
                 Owner::Client(client, request) => {
                     let answer = result.map(|()| Payload::Count(count));

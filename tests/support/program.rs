@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long the program may take until it listens. Far more than it needs: a loaded machine must
 /// not fail a test.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a test waits for what must happen, but not at once.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something.
 ///
