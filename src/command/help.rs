@@ -6,8 +6,8 @@ use clap::Command;
 
 /// What belongs together. Commands that are named in none of these are the last group.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("The server", &["serve", "check"]),
-    ("Devices of a server", &["ctl"]),
+    ("The server", &["serve", "check", "trace"]),
+    ("Devices of a server", &["ctl", "tree", "map", "status", "top"]),
     ("Files of a server", &["ls", "read", "write", "stat", "rm"]),
 ];
 
