@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{self, check, ctl, lab15, ls, read, rm, serve, stat, write};
+use crate::command::{self, check, ctl, lab15, ls, read, rm, serve, stat, write, zeros};
 
 /// The exit status of a command that failed. That of wrong usage, 2, is clap's own.
 const FAILED: u8 = 1;
@@ -34,6 +34,7 @@ enum Command {
     Rm(rm::Options),
     Ctl(ctl::Options),
     Check(check::Options),
+    Zeros(zeros::Options),
 }
 
 /// Runs what the command line says, and tells standard error why it failed if it did. The result
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Rm(options) => options.run(),
         Command::Ctl(options) => options.run(&mut out),
         Command::Check(options) => options.run(&mut out),
+        Command::Zeros(options) => options.run(),
     };
     // What came before an error is printed before the error is.
     let result = result.and(out.flush().map_err(command::Error::Output));

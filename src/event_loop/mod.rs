@@ -10,6 +10,8 @@ mod host;
 mod links;
 mod listen;
 mod logs;
+mod manager;
+mod reload;
 mod stream;
 mod workers;
 
@@ -23,7 +25,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 use styx::server::{Ename, Limits};
@@ -33,7 +36,6 @@ use crate::ctl::Keys;
 use crate::dial::Addr;
 use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
-use crate::inner::remote::Mount;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
 use crate::namespace;
@@ -45,6 +47,8 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use reload::Reload;
+pub use reload::Reread;
 use stream::Stream;
 use workers::Workers;
 
@@ -106,6 +110,7 @@ pub struct Server {
     world: World,
     host: Host,
     limits: Limits,
+    reload: Reload,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
     /// It was told to end, and does so by this time at the latest.
@@ -160,7 +165,7 @@ impl Server {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         // A write beyond the file size limit should fail, and not kill; so signals are caught.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let root = Root::open(&options.root, options.settings.read_only)
             .map_err(|error| named(&options.root.display(), error))?;
@@ -174,11 +179,8 @@ impl Server {
         let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
         let mut links = Vec::new();
-        for (number, remote) in options.names.remotes().iter().enumerate() {
-            let uname = &options.settings.owner;
-            let mount = Mount::new(number, uname, &remote.aname, options.timeout);
-            links.push(Link::new(number, remote.dial.clone(), mount));
-        }
+        let uname = &options.settings.owner;
+        links::add(&mut links, &options.names, uname, options.timeout);
         let host = Host {
             root,
             export,
@@ -212,6 +214,7 @@ impl Server {
             world,
             host,
             limits: options.limits,
+            reload: Reload::new(options.timeout),
             upkeep: None,
             ending: None,
             stdio: false,
@@ -265,12 +268,12 @@ impl Server {
     ) -> Result<(), (usize, Ename)> {
         let keys = &Rc::new(keys);
         self.host.set_trial(true);
-        let tried = self.restore_all(messages, keys);
+        let tried = self.restore_all(messages, keys, kept);
         self.world.forget_devices();
         self.host.set_trial(false);
         tried?;
         self.host.restoring = kept;
-        let restored = self.restore_all(messages, keys);
+        let restored = self.restore_all(messages, keys, kept);
         self.host.restoring = false;
         restored?;
         self.tell_of_keys(keys);
@@ -287,7 +290,7 @@ impl Server {
     /// # Errors
     /// If they can't be saved.
     pub fn save(&self) -> Result<(), StateError> {
-        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.kept_text()))
     }
 
     /// Warns of keys for no device, and of devices without a key.
@@ -301,10 +304,15 @@ impl Server {
         }
     }
 
-    fn restore_all(&mut self, messages: &[&[u8]], keys: &Rc<Keys>) -> Result<(), (usize, Ename)> {
+    fn restore_all(
+        &mut self,
+        messages: &[&[u8]],
+        keys: &Rc<Keys>,
+        kept: bool,
+    ) -> Result<(), (usize, Ename)> {
         for (number, message) in messages.iter().enumerate() {
             let owner = (Owner::Saved(number), 0);
-            let begun = self.world.control.restore(&mut self.host, message, keys, owner);
+            let begun = self.world.control.restore(&mut self.host, message, (keys, kept), owner);
             let mut outcome = match begun {
                 std::task::Poll::Ready(result) => Some(result),
                 std::task::Poll::Pending => None,
@@ -321,14 +329,16 @@ impl Server {
     }
 
     /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
-    /// it serves that. What is under way is finished, and what was written is on stable storage.
+    /// it serves that. SIGHUP makes it reload what [`rereads`](Server::rereads) gave it. What is under way is finished, and what was written is on stable storage.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.
     pub fn run(mut self) -> io::Result<()> {
         self.mend(true);
+        manager::tell(&[NotifyState::Ready]);
         while !self.is_over() {
             self.turn(&mut |_, _| {})?;
+            self.attend_reload();
         }
         self.dismiss_all()?;
         self.sync_all()
@@ -365,12 +375,13 @@ impl Server {
         fn sync_device(device: &Device) -> Result<(), Ename> {
             let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
             // A leg that is out has failed already, and gets all of it again.
-            let inner = device.inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
+            let inner = device.inner();
+            let inner = inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
             inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
                 Inner::File(File::Local(file)) => file.sync(),
                 Inner::Device(device) => sync_device(device),
                 // Another server keeps its own files.
-                Inner::File(File::Remote(_)) | Inner::Ctl => Ok(()),
+                Inner::File(File::Remote(_)) | Inner::Ctl | Inner::Absent(_) => Ok(()),
             })
         }
         for (_, name, entry) in self.world.control.table().iter() {
@@ -447,7 +458,15 @@ impl Server {
     }
 
     fn signalled(&mut self) {
-        let ends = self.signals.pending().any(|signal| signal != SIGXFSZ);
+        let mut ends = false;
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP => self.reload.wanted = true,
+                // Writes fail with EFBIG, and say so.
+                SIGXFSZ => {}
+                _ => ends = true,
+            }
+        }
         if ends {
             self.end();
         }
@@ -458,6 +477,7 @@ impl Server {
             return;
         }
         tracing::info!("told to end: finishing what is under way");
+        manager::tell(&[NotifyState::Stopping]);
         self.ending = Some(Instant::now() + LAST_WORDS);
         self.listeners.clear();
         self.release(None);

@@ -11,6 +11,7 @@ pub mod remote;
 use std::io::IoSliceMut;
 use std::rc::Rc;
 
+use styx::enames;
 use styx::server::Outcome;
 
 /// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
@@ -32,6 +33,9 @@ pub enum Inner {
     /// The ctl file of our own devices, which ds(3) lets anyone put into a device. It has length
     /// 0, so nothing is ever read from it or written to it but a write of no bytes at all.
     Ctl,
+    /// mirror: what the configuration names is not there, or too short. Why; nothing reads or
+    /// writes it.
+    Absent(Rc<str>),
 }
 
 impl Inner {
@@ -41,14 +45,14 @@ impl Inner {
             Inner::File(File::Local(file)) => file.length(),
             Inner::File(File::Remote(file)) => file.length(),
             Inner::Device(device) => device.geometry.length(),
-            Inner::Ctl => 0,
+            Inner::Ctl | Inner::Absent(_) => 0,
         }
     }
 
     /// Which servers it is on: bit n for mount n, modulo 64, none for this machine.
     pub fn homes(&self) -> u64 {
         match self {
-            Inner::File(File::Local(_)) | Inner::Ctl => 0,
+            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
             Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
             Inner::Device(device) => device.homes(),
         }
@@ -81,6 +85,23 @@ pub enum FileKey {
     Local(u64, u64),
     /// A file on another server: which mount, and its qid path.
     Remote(usize, u64),
+}
+
+/// What servers say that do not sync, to the wstat that asks for it: Inferno's and Plan 9's devices,
+/// Plan 9's file servers, and those that have their texts from a Unix.
+const NO_SYNC: [&str; 6] = [
+    enames::EPERM,
+    "wstat prohibited",
+    "not implemented",
+    "Function not implemented",
+    "Operation not supported",
+    "Operation not permitted",
+];
+
+/// Whether the error of a sync says only that the file's server does not sync. Nothing has failed
+/// there, and nothing is known of stable storage either.
+pub fn refuses_sync(ename: &str) -> bool {
+    NO_SYNC.iter().any(|text| text.eq_ignore_ascii_case(ename))
 }
 
 /// Names one operation on a file that did not end at once.

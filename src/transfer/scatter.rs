@@ -18,13 +18,14 @@ impl<C: Carrier> Machine<'_, C> {
     pub(super) fn read_scattered(&mut self, pieces: &Pieces) -> bool {
         let Bytes::In(data) = &mut self.bytes else { return false };
         let (device, span) = (&pieces.device, pieces.span);
-        let files = device.inner.len();
+        let inner = device.inner();
+        let files = inner.len();
         let is_long = span.count as u64 > 2 * files as u64 * inter::BLOCK;
         if *device.geometry.kind() != Kind::Inter || !is_long {
             return false;
         }
         (0..files).all(|file| {
-            let Inner::File(inner) = &device.inner[file] else { return false };
+            let Inner::File(inner) = &inner[file] else { return false };
             let mut room: [IoSliceMut<'_>; MOST] =
                 std::array::from_fn(|_| IoSliceMut::new(&mut []));
             let (mut count, mut first, mut end) = (0, 0, 0);

@@ -231,8 +231,9 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 return written.map_ok(|count| count as u32);
             }
             Kind::Admin(_) => {
-                let written = admin::write(self.world, data, self.host.time());
-                return Poll::Ready(written.map(|()| data.len() as u32));
+                let by = (owner, self.host.time());
+                let written = admin::write(self.world, self.host, data, by);
+                return written.map_ok(|()| data.len() as u32);
             }
         };
         match node {

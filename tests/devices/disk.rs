@@ -7,11 +7,10 @@ use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::{Control, Dialect, Finder};
+use dsfs::ctl::{Control, Dialect, Finder, SaveLog};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, Inner, Op};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Table, Target, Walked, table};
 use dsfs::transfer::{Ask, Direction, Done, Transfers};
 use styx::server::{Ename, Outcome};
@@ -94,7 +93,7 @@ impl Finder for Disk {
         &mut self,
         _: JobId,
         _: Option<String>,
-        _: Option<(&Rc<Device>, Key)>,
+        _: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         Poll::Ready(Ok(()))
     }

@@ -88,6 +88,12 @@ pub fn text(client: &mut Client, file: &str) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&client.read_all(&[file])?).into_owned())
 }
 
+/// What has happened to the mirrors.
+pub fn log(program: &Program) -> String {
+    let mut client = Client::mount(program.dial(), MSIZE, "admin").expect("a client");
+    text(&mut client, "log").expect("a log")
+}
+
 pub fn status(program: &Program) -> String {
     let mut client = Client::mount(program.dial(), MSIZE, "admin").expect("a client");
     text(&mut client, "status").expect("a status")

@@ -397,6 +397,13 @@ impl Client {
         self.on_open(path, Some(omode::OWRITE), |client, fid| client.write_at(fid, offset, data))
     }
 
+    /// Asks that a file be on stable storage: a wstat that touches nothing.
+    pub fn sync(&mut self, path: &[&str]) -> Outcome<()> {
+        let mut stat = Vec::new();
+        styx::Stat::DONT_TOUCH.encode(&mut stat);
+        self.on(path, |client, fid| client.rpc(&Tmsg::Wstat { fid, stat: &stat }).map(drop))
+    }
+
     /// Tstat.
     pub fn stat(&mut self, path: &[impl AsRef<[u8]>]) -> Outcome<Entry> {
         self.on(path, |client, fid| entry(&client.rpc(&Tmsg::Stat { fid })?))

@@ -89,6 +89,12 @@ impl Serve {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Serve {
+        self.command.env(name, value);
+        self
+    }
+
     /// Adds another listener.
     pub fn and_on(mut self, listen: &str) -> Serve {
         self.listeners += 1;
@@ -214,6 +220,11 @@ impl Program {
     /// Tells it to end (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
+    }
+
+    /// Tells it to reload (SIGHUP).
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the process is ours");
     }
 
     /// Waits until it has ended: the exit code; a signal's death is -1.

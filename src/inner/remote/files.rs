@@ -94,6 +94,11 @@ pub(super) struct FileState {
     /// What it was when it was opened first.
     identity: Option<Identity>,
     open: Result<OpenFid, Ename>,
+    /// Writes that were sent so far, and how many of them are known to be on stable storage.
+    writes: u64,
+    synced: u64,
+    /// The connection went when there were others, so that the server may have lost them.
+    lost: bool,
 }
 
 /// How a file is open.
@@ -136,6 +141,9 @@ impl Mount {
             job: Some(job),
             identity: None,
             open: Err(enames::EHUNGUP.into()),
+            writes: 0,
+            synced: 0,
+            lost: false,
         };
         let id = FileId { serial: file.serial, index: self.files.insert(file) };
         self.start_walk(path.to_vec(), Then::Open(id), now);
@@ -318,6 +326,7 @@ impl Mount {
         let done = &mut self.done;
         self.files.retain(|_, file| {
             file.open = Err(why.to_string().into());
+            file.lost |= file.synced < file.writes;
             let Some(job) = file.job.take() else { return true };
             done.push_back(Done::Opened(job, Err(Failure::Open(why.to_string()))));
             false
@@ -337,6 +346,31 @@ impl Mount {
             if let (Ok(open), State::Up) = (state.open, &self.state) {
                 self.clunk(open.fid, now);
             }
+        }
+    }
+
+    /// A write is about to be sent.
+    pub(super) fn begin_write(&mut self, file: &RemoteFile) {
+        if let Some(state) = self.files.get_mut(file.index()) {
+            state.writes += 1;
+        }
+    }
+
+    /// A sync is about to be sent: which file it is of, and the writes before it.
+    pub(super) fn begin_sync(&mut self, file: &RemoteFile) -> Result<(FileId, u64), Ename> {
+        let index = file.index();
+        let state = self.files.get_mut(index).ok_or(enames::EHUNGUP)?;
+        if std::mem::take(&mut state.lost) {
+            state.synced = state.writes;
+            return Err(enames::EAWAY.into());
+        }
+        Ok((FileId { index, serial: state.serial }, state.writes))
+    }
+
+    /// The writes before a sync are on stable storage.
+    pub(super) fn synced(&mut self, file: FileId, until: u64) {
+        if let Some(state) = self.file(file) {
+            state.synced = state.synced.max(until);
         }
     }
 

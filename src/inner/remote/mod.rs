@@ -102,8 +102,11 @@ enum Asked {
         at: usize,
         count: usize,
     },
+    /// Of a file, after so many writes to it.
     Sync {
         op: Op,
+        file: FileId,
+        until: u64,
     },
     Clunk {
         fid: u32,
@@ -253,7 +256,7 @@ impl Mount {
         for asked in asked {
             match asked {
                 Asked::Walk { walk, .. } => self.waiting.push_back(walk),
-                Asked::Sync { op } => {
+                Asked::Sync { op, .. } => {
                     self.done.push_back(Done::Synced(op, Err(why.to_string().into())));
                 }
                 // Of these, the files and the splits below know more.
@@ -389,7 +392,10 @@ impl Mount {
             (Asked::Part { split, at, count }, Rmsg::Write { count: taken }) => {
                 self.wrote_part(split, at, count, *taken as usize);
             }
-            (Asked::Sync { op }, _) => self.done.push_back(Done::Synced(op, Ok(()))),
+            (Asked::Sync { op, file, until }, _) => {
+                self.synced(file, until);
+                self.done.push_back(Done::Synced(op, Ok(())));
+            }
             (Asked::Clunk { fid }, _) => self.free_fids.push(fid),
             _ => {}
         }
@@ -411,7 +417,7 @@ impl Mount {
                 self.clunk(fid, now);
             }
             Asked::Part { split, .. } => self.part_failed(split, cause.ename()),
-            Asked::Sync { op } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
+            Asked::Sync { op, .. } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
         }
     }
 }
