@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{self, check, ctl, lab15, ls, read, rm, serve, stat, write, zeros};
+use crate::command::{
+    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, top, trace, tree, write, zeros,
+};
 
 /// The exit status of a command that failed. That of wrong usage, 2, is clap's own.
 const FAILED: u8 = 1;
@@ -34,6 +36,11 @@ enum Command {
     Rm(rm::Options),
     Ctl(ctl::Options),
     Check(check::Options),
+    Tree(tree::Options),
+    Map(map::Options),
+    Status(status::Options),
+    Top(top::Options),
+    Trace(trace::Options),
     Zeros(zeros::Options),
 }
 
@@ -53,6 +60,11 @@ pub fn main() -> ExitCode {
         Command::Rm(options) => options.run(),
         Command::Ctl(options) => options.run(&mut out),
         Command::Check(options) => options.run(&mut out),
+        Command::Tree(options) => options.run(&mut out),
+        Command::Map(options) => options.run(&mut out),
+        Command::Status(options) => options.run(&mut out),
+        Command::Top(options) => options.run(&mut out),
+        Command::Trace(options) => options.run(&mut out),
         Command::Zeros(options) => options.run(),
     };
     // What came before an error is printed before the error is.

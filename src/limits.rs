@@ -45,6 +45,19 @@ pub const LEAVES: usize = 4096;
 /// How many devices deep a device may be: as deep as devds's 64 devices can be nested.
 pub const DEPTH: usize = 64;
 
+/// Connections that ask for metrics at one time; further ones are hung up on. One asks every few
+/// seconds, so more are a mistake.
+pub const SCRAPES: usize = 8;
+
+/// The bytes of a request for metrics: several times what a scraper sends.
+pub const SCRAPE_BYTES: usize = 8192;
+
+/// The headers of a request for metrics, several times as many as a scraper sends.
+pub const SCRAPE_HEADERS: usize = 64;
+
+/// How long a request for metrics and its answer may take: as long as Prometheus waits.
+pub const SCRAPE: Duration = Duration::from_secs(10);
+
 /// What a session allows its client.
 pub fn session(msize: u32) -> Limits {
     Limits { msize, ..Limits::default() }
@@ -61,7 +74,7 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 17] = [
+    let rows: [(&str, u64, &str); 20] = [
         ("clients", CLIENTS as u64, "connected at one time; further ones are hung up on"),
         ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
         ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
@@ -78,6 +91,9 @@ pub fn table(session: &Limits) -> String {
         ("name", NAME as u64, "bytes of a device's name"),
         ("ctl queue", MESSAGES as u64, "control messages waiting for the one under way"),
         ("files of a device", LEAVES as u64, "as often as one transfer reaches them"),
+        ("metrics clients", SCRAPES as u64, "at one time; further ones are hung up on"),
+        ("metrics request", SCRAPE_BYTES as u64, "bytes"),
+        ("metrics time", SCRAPE.as_secs(), "seconds for a request and its answer"),
         ("depth of a device", DEPTH as u64, "devices one inside the other"),
     ];
     let mut text = String::new();

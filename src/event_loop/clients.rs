@@ -35,7 +35,6 @@ impl Server {
                     tracing::warn!("refused: {} clients are connected", limits::CLIENTS);
                 }
                 Ok(Ok(stream)) => {
-                    tracing::debug!("a client connects");
                     if let Err(error) = self.admit(stream, false) {
                         tracing::warn!(%error, "a client could not be admitted");
                     }
@@ -52,14 +51,17 @@ impl Server {
         }
     }
 
-    pub(super) fn admit(&mut self, stream: Stream, stdio: bool) -> io::Result<()> {
+    pub(super) fn admit(&mut self, mut stream: Stream, stdio: bool) -> io::Result<()> {
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation & GENERATION;
         let token = client_token(index, generation);
-        let mut connection = Connection::new(stream, ClientId(token.0), self.limits);
-        connection.stream().register(self.poll.registry(), token)?;
+        let peer = stream.peer();
+        stream.register(self.poll.registry(), token)?;
+        let seen = self.world.observed.came(token.0, peer, self.world.time());
+        tracing::info!(number = seen.number, peer = seen.peer, "a client connects");
+        let connection = Connection::new(stream, ClientId(token.0), self.limits, seen);
         entry.insert(Client { connection, generation, is_ready: true, stdio });
         if !stdio {
             self.handshakes.push_back((Instant::now() + limits::HANDSHAKE, token.0));

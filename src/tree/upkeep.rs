@@ -119,6 +119,7 @@ impl Upkeep {
 impl World {
     /// A client asked for something, so upkeep gives way.
     pub fn client_came(&mut self, now: Instant) {
+        self.turn = Some(now);
         self.upkeep.pace.client_came(now);
     }
 

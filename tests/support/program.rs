@@ -101,6 +101,18 @@ impl Serve {
         self.option("--listen", listen)
     }
 
+    /// Adds a listener that serves the metrics.
+    pub fn with_metrics_on(mut self, listen: &str) -> Serve {
+        self.listeners += 1;
+        self.option("--metrics", listen)
+    }
+
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Serve {
+        self.command.env(name, value);
+        self
+    }
+
     /// Starts it, and waits until it has ended, which it has to do by itself.
     ///
     /// # Panics

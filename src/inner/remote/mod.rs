@@ -226,7 +226,12 @@ impl Mount {
 
     /// Whether something that was asked has no answer yet.
     pub fn is_busy(&self) -> bool {
-        self.client.outstanding() > 0
+        self.outstanding() > 0
+    }
+
+    /// How many requests have no answer yet.
+    pub fn outstanding(&self) -> usize {
+        self.client.outstanding()
     }
 
     /// The next result of something that was asked.
