@@ -10,6 +10,14 @@ use styx::server::{INITIAL_MSIZE, Limits, MIN_MSIZE};
 /// kilobyte, so this bounds descriptors rather than memory.
 pub const CLIENTS: usize = 16 * 1024;
 
+/// Those of the clients, one in so many, that may be without a Tversion; with one more, the one that
+/// has been silent for the longest time is hung up on. So who says nothing keeps nobody out.
+pub const HANDSHAKES: usize = 2;
+
+/// Connections that a listener takes in one turn of the loop, so that a flood of them can't starve
+/// those who are in: about as much work as a turn of one client.
+pub const ACCEPTS: usize = 64;
+
 /// How long a client may take to say its Tversion. A real one says it at once.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -74,8 +82,18 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 20] = [
-        ("clients", CLIENTS as u64, "connected at one time; further ones are hung up on"),
+    let rows: [(&str, u64, &str); 22] = [
+        (
+            "clients",
+            CLIENTS as u64,
+            "connected, or 3/4 of `ulimit -n`; further ones are hung up on",
+        ),
+        (
+            "silent clients",
+            (CLIENTS / HANDSHAKES) as u64,
+            "without a Tversion; then the oldest goes",
+        ),
+        ("connections", ACCEPTS as u64, "taken in before those who are in have their turn"),
         ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
         ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
         ("smallest msize", MIN_MSIZE.into(), "bytes; a smaller one is refused"),

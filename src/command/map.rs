@@ -98,6 +98,10 @@ fn geometry(device: &Device) -> Option<Geometry> {
     made.filter(|made| made.length() == device.length)
 }
 
+/// Takes a run of a file's bytes: the way to it, as devices and places in them, where it starts and
+/// how long it is. False if it wants no more.
+type Take<'a> = dyn FnMut(&[(usize, usize)], u64, u64) -> bool + 'a;
+
 /// All of the devices and their arithmetic.
 struct Mapper<'a> {
     devices: &'a [Device],
@@ -112,7 +116,7 @@ impl Mapper<'_> {
         number: usize,
         (offset, count): (u64, u64),
         way: &mut Vec<(usize, usize)>,
-        take: &mut dyn FnMut(&[(usize, usize)], u64, u64) -> bool,
+        take: &mut Take<'_>,
     ) -> Result<bool, Error> {
         let device = &self.devices[number];
         let Some(geometry) = &self.geometries[number] else {

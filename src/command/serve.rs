@@ -160,7 +160,6 @@ impl Options {
             return Ok(());
         }
         log_to_stderr(self.verbose);
-        allow_descriptors();
         let server = self.bind()?;
         let stdio = self.listeners().contains(&Addr::Stdio);
         let listeners = server.addresses();
@@ -402,16 +401,6 @@ fn scrape_url(addr: &Addr) -> String {
         Addr::Tcp { host: Host::Name(host), port } => format!("http://{host}:{port}/metrics"),
         Addr::Tcp { host: Host::Any, port } => format!("http://HOST:{port}/metrics"),
         other => format!("/metrics at {other}"),
-    }
-}
-
-/// As many descriptors as the system lets us have: each client and each inner file needs one.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the number of descriptors stays as it was");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
@@ -41,17 +41,27 @@ fn inferno_auth_error() -> Vec<u8> {
     format!("!{:03}\n{USE_MOUNT_A}", USE_MOUNT_A.len()).into_bytes()
 }
 
+/// How long a buffer is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// Buffers that nobody uses, so that their memory is not fetched from the system and given back
 /// again for each message.
 #[derive(Default)]
-pub(super) struct Buffers(Vec<Buffer>);
+pub(super) struct Buffers {
+    /// The last one that was given back is the first to be lent.
+    spare: Vec<Buffer>,
+    /// How many of them, the first ones, nobody has needed since the last look.
+    unused: usize,
+    next_look: Option<Instant>,
+}
 
 impl Buffers {
     fn lend(&mut self, buffer: &mut Buffer) {
         if buffer.memory() == 0
-            && let Some(spare) = self.0.pop()
+            && let Some(spare) = self.spare.pop()
         {
             *buffer = spare;
+            self.unused = self.unused.min(self.spare.len());
         }
     }
 
@@ -60,9 +70,23 @@ impl Buffers {
             return;
         }
         let spare = std::mem::take(buffer);
-        if self.0.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
-            self.0.push(spare);
+        if self.spare.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
+            self.spare.push(spare);
         }
+    }
+
+    /// Gives the memory of those that nobody needs back to the system.
+    pub fn look(&mut self, now: Instant) {
+        if self.next_look.is_none_or(|at| at <= now) {
+            self.spare.drain(..self.unused);
+            self.unused = self.spare.len();
+            self.next_look = (self.unused > 0).then_some(now + KEPT);
+        }
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 }
 

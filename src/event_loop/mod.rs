@@ -13,6 +13,7 @@ mod logs;
 mod manager;
 mod reload;
 mod scrapes;
+mod spare;
 mod stream;
 mod trace;
 mod watch;
@@ -41,6 +42,7 @@ use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
+use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
@@ -53,6 +55,7 @@ use logs::Logs;
 use reload::Reload;
 pub use reload::Reread;
 use scrapes::Scrapes;
+use spare::Spare;
 use stream::Stream;
 use trace::Trace;
 use workers::Workers;
@@ -64,12 +67,13 @@ const EVENTS: usize = 1024;
 /// read their last replies.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long a listener rests when no more connections can be accepted (EMFILE).
+/// How long a listener rests when a connection can't even be accepted to be refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of this process's descriptors that open files of the exported root may take. The
-/// others are for clients, devices and what is open for a moment.
-const EXPORT_SHARE: (usize, usize) = (3, 4);
+/// The part of this process's descriptors that clients may take, and the part that open files of the
+/// exported root may take. What the one has too much of is left for the other, for devices and for
+/// what is open for a moment.
+const SHARE: (usize, usize) = (3, 4);
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -106,9 +110,11 @@ pub struct Server {
     listeners: Vec<Listener>,
     admission: Admission,
     scrapes: Scrapes,
+    spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
     clients: Slab<Client>,
+    most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
@@ -188,7 +194,7 @@ impl Server {
             }
             false => None,
         };
-        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
         let open_trace =
             |path: PathBuf| Trace::open(&path).map_err(|error| named(&path.display(), error));
@@ -223,8 +229,10 @@ impl Server {
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
             scrapes: Scrapes::default(),
+            spare: Spare::new(),
             resting: None,
             clients: Slab::new(),
+            most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -441,6 +449,7 @@ impl Server {
         self.observe();
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
+            self.spare.take_again();
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
         }
         for event in &events {
@@ -455,7 +464,7 @@ impl Server {
                 CLIENT => self.happened(event),
                 SCRAPES => {
                     let (number, now) = (token & INDEX, self.host.now);
-                    self.scrapes.accept(number, &self.admission, self.poll.registry(), now);
+                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
                 }
                 SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
@@ -467,6 +476,7 @@ impl Server {
         self.end_handshakes();
         self.scrapes.end_overdue(self.host.now);
         self.take_turns();
+        self.buffers.look(self.host.now);
         self.finish_jobs();
         self.deliver(saved);
         if let Some(trace) = &mut self.host.trace {
@@ -495,8 +505,8 @@ impl Server {
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
         let links = links.chain(self.scrapes.deadline());
-        let next =
-            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
+        let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 

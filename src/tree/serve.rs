@@ -277,7 +277,6 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 self.count((request, entry, true), &outcome);
                 if !matches!(outcome, Poll::Ready(Ok(0) | Err(_))) {
                     entry.mtime.set(now);
-                    entry.device.changed();
                 }
                 outcome.map_ok(|count| count as u32)
             }

@@ -358,9 +358,6 @@ impl World {
     fn step_ended(&mut self, copied: Option<Copied>, time: u64) {
         match self.upkeep.job.take() {
             Some(Job::Copy(entry, step)) => {
-                if matches!(copied, Some(Copied::Differed(_))) {
-                    entry.device.changed();
-                }
                 let ended = match copied {
                     Some(Copied::Same | Copied::Differed(_)) => Stepped::Equal,
                     Some(Copied::SourceFailed(_)) => Stepped::SourceFailed,
