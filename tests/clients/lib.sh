@@ -113,7 +113,7 @@ start_documented() {
 	start_server "$2/log" 'tcp!127.0.0.1!0' --root "$2/disks"
 	[ "$1" = tutorial ] || return 0
 	# Its own lines make the disks and the devices. Those that are refused are part of it.
-	(cd "$2" && eval "$(sed -n -e '/^```inferno/q' -e 's/^\$ \(truncate .*\)/\1/p' \
+	(cd "$2" && eval "$(sed -n -e '/^```inferno/q' -e 's/^\$ dsfs \(zeros .*\)/"$dsfs" \1/p' \
 		-e 's/^\$ dsfs \(ctl [a-z].*\)/"$dsfs" \1 -a "$addr"/p' "$top/docs/tutorial.md")") 2>/dev/null
 }
 
