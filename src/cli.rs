@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, top, trace, tree, write,
+    self, check, ctl, lab15, ls, map, read, rm, serve, stat, status, top, trace, tree, write, zeros,
 };
 
 /// The exit status of a command that failed. That of wrong usage, 2, is clap's own.
@@ -41,6 +41,7 @@ enum Command {
     Status(status::Options),
     Top(top::Options),
     Trace(trace::Options),
+    Zeros(zeros::Options),
 }
 
 /// Runs what the command line says, and tells standard error why it failed if it did. The result
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Status(options) => options.run(&mut out),
         Command::Top(options) => options.run(&mut out),
         Command::Trace(options) => options.run(&mut out),
+        Command::Zeros(options) => options.run(),
     };
     // What came before an error is printed before the error is.
     let result = result.and(out.flush().map_err(command::Error::Output));

@@ -10,6 +10,14 @@ use styx::server::{INITIAL_MSIZE, Limits, MIN_MSIZE};
 /// kilobyte, so this bounds descriptors rather than memory.
 pub const CLIENTS: usize = 16 * 1024;
 
+/// Those of the clients, one in so many, that may be without a Tversion; with one more, the one that
+/// has been silent for the longest time is hung up on. So who says nothing keeps nobody out.
+pub const HANDSHAKES: usize = 2;
+
+/// Connections that a listener takes in one turn of the loop, so that a flood of them can't starve
+/// those who are in: about as much work as a turn of one client.
+pub const ACCEPTS: usize = 64;
+
 /// How long a client may take to say its Tversion. A real one says it at once.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -70,16 +78,26 @@ pub fn session(msize: u32) -> Limits {
 /// What one client can make the server hold at most, in bytes: its replies and one more, as many
 /// again that were sent but are still in the way; its requests under way and one more, in up to three
 /// places (where the transfer waits, what another server has sent of it, and the reply); and the
-/// message that it is sending.
+/// message that it is sending with what came of the next, in memory that may have grown to twice that.
 pub fn bytes_of_a_client(session: &Limits) -> usize {
     let message = session.msize as usize;
-    2 * (OUTPUT + message) + 3 * (session.bytes + message) + message
+    2 * (OUTPUT + message) + 3 * (session.bytes + message) + 4 * message
 }
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 21] = [
-        ("clients", CLIENTS as u64, "connected at one time; further ones are hung up on"),
+    let rows: [(&str, u64, &str); 23] = [
+        (
+            "clients",
+            CLIENTS as u64,
+            "connected, or 3/4 of `ulimit -n`; further ones are hung up on",
+        ),
+        (
+            "silent clients",
+            (CLIENTS / HANDSHAKES) as u64,
+            "without a Tversion; then the oldest goes",
+        ),
+        ("connections", ACCEPTS as u64, "taken in before those who are in have their turn"),
         ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
         ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
         ("smallest msize", MIN_MSIZE.into(), "bytes; a smaller one is refused"),

@@ -38,7 +38,10 @@ fn wrong_usage_is_2() {
     fails(&["mount"], 2, &["mount", "Usage: dsfs"]);
     fails(&["ls", "--frob"], 2, &["--frob"]);
     fails(&["read"], 2, &["<PATH>"]);
-    fails(&["read", "m0", "c0"], 2, &["c0"]);
+    fails(&["read", "m0", "file", "c0"], 2, &["c0"]);
+    fails(&["read", "m0", "--resume"], 2, &["<FILE>"]);
+    fails(&["write", "m0", "file", "--text", "a"], 2, &["--text"]);
+    fails(&["zeros", "8Q", "file"], 2, &["8Q", "64M"]);
     fails(&["read", "m0", "--offset", "-1"], 2, &["-1"]);
     fails(&["read", "m0", "--count", "lots"], 2, &["lots"]);
     fails(&["rm"], 2, &["<PATH>"]);
@@ -81,7 +84,7 @@ fn no_server_is_1_and_the_error_says_how_to_start_one() {
     let commands: [&[&str]; 11] = [
         &["ls"],
         &["read", "m0"],
-        &["write", "m0", "text"],
+        &["write", "m0", "--text", "text"],
         &["stat", "m0"],
         &["rm", "m0"],
         &["ctl"],

@@ -30,9 +30,7 @@ pub enum Error {
         why: String,
     },
     /// The connection ended.
-    #[error(
-        "the connection to {addr} is lost: {source}; see whether the server still runs, and try again"
-    )]
+    #[error("the connection to {addr} is lost: {source}; see whether the server still runs")]
     Lost {
         /// What had been dialled.
         addr: Addr,

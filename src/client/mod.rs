@@ -15,6 +15,8 @@ use styx::{MAXWELEM, NOFID, Qid, Rmsg, Stat, Tmsg, UpTo16};
 pub use entry::Entry;
 pub use error::Error;
 pub(crate) use error::Printable;
+pub use transfer::Source;
+pub(crate) use transfer::is_zero;
 use wire::Wire;
 
 use crate::dial::Addr;

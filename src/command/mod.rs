@@ -8,8 +8,10 @@ pub mod ctl;
 mod figures;
 pub mod lab15;
 mod listing;
+mod local;
 pub mod ls;
 pub mod map;
+mod progress;
 mod rates;
 pub mod read;
 mod remote;
@@ -21,6 +23,7 @@ pub mod top;
 pub mod trace;
 pub mod tree;
 pub mod write;
+pub mod zeros;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -77,6 +80,14 @@ pub enum Error {
         /// Which line of it, and why.
         source: SavedError,
     },
+    /// A configuration that was kept in the state directory.
+    #[error("{}: {source}; put it back, or start with another --state directory and, as its --config, what of this file's lines after the first is to be", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Which line of it, and why.
+        source: SavedError,
+    },
     /// A file of keys that others than its owner can get at.
     #[error("{path}: mode {mode:04o}: others can get at the keys in it; chmod 600 {path}", path = path.display())]
     OpenKeys {
@@ -91,6 +102,33 @@ pub enum Error {
     /// There is no directory to serve.
     #[error("no directory to serve: neither XDG_DATA_HOME nor HOME is set; give --root DIR")]
     NoRoot,
+    /// A copy that was broken off, and can be gone on with.
+    #[error("{source}; to go on, give the same command with {how}")]
+    Stopped {
+        /// Why it was.
+        source: client::Error,
+        /// The options that go on with it.
+        how: String,
+    },
+    /// Standard input and output have no end to go on from.
+    #[error("--resume needs FILE, not '-': a file has an end to go on from")]
+    NothingToResume,
+    /// A local file that is longer than what it should be a part of.
+    #[error(
+        "{path}: there are {length} bytes to copy, and FILE has {have} already: it is no part of them; \
+         without --resume it is written anew"
+    )]
+    TooLong {
+        /// The file at the server.
+        path: String,
+        /// The bytes that there are here.
+        have: u64,
+        /// The bytes that are to be here at the end.
+        length: u64,
+    },
+    /// A file that is there already, and may be a chunk of some device.
+    #[error("{}: it exists, and may be in use; remove it first, or give another name", .0.display())]
+    Exists(PathBuf),
     /// A device that the server does not have.
     #[error("{}: no such device; 'dsfs tree' shows what there is", Printable(name))]
     NoDevice {
@@ -127,6 +165,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same with the options that go on with what it has broken off, if that can do any good.
+    fn resumed_by(self, how: &str) -> Self {
+        use client::Error as E;
+        match self {
+            error if error.is_quiet() => error,
+            Error::Client(
+                source @ (E::RefusedAt { .. }
+                | E::Lost { .. }
+                | E::Protocol { .. }
+                | E::Nonsense { .. }
+                | E::Input(_)
+                | E::Output(_)),
+            ) => Error::Stopped { source, how: how.into() },
+            error => error,
+        }
+    }
+
     /// Whether there is nothing left to tell: it has been told, or whoever read the output has
     /// closed it and wants no more.
     pub fn is_quiet(&self) -> bool {

@@ -42,7 +42,8 @@ pub struct Options {
     /// The directory that #U is, and nothing outside it [default: $XDG_DATA_HOME/dsfs]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// A name space file (namespace(6)), in which the names in ctl messages are looked up
+    /// A name space file (namespace(6)), in which the names in ctl messages are looked up. A SIGHUP
+    /// reads it again, for the messages that come later
     #[arg(long, value_name = "FILE")]
     pub namespace: Option<PathBuf>,
     /// Configure these devices first: a saved ctl, after a first line "fsdev:"
@@ -159,7 +160,6 @@ impl Options {
             return Ok(());
         }
         log_to_stderr(self.verbose);
-        allow_descriptors();
         let server = self.bind()?;
         let stdio = self.listeners().contains(&Addr::Stdio);
         let listeners = server.addresses();
@@ -186,6 +186,11 @@ impl Options {
     pub fn bind(&self) -> Result<Server, Error> {
         let mut server = self.restored()?;
         server.listen(&self.listeners()).map_err(Error::Server)?;
+        if let Some(path) = self.namespace.clone() {
+            let reread =
+                move |old: &Table| read_names(&path, old).map_err(|error| error.to_string());
+            server.rereads(Box::new(reread));
+        }
         server.listen_for_scrapes(&self.metrics).map_err(Error::Server)?;
         Ok(server)
     }
@@ -273,23 +278,29 @@ impl Options {
 
     /// The name space: what the file says, or the default one.
     fn names(&self) -> Result<Table, Error> {
-        let (name, text) = match &self.namespace {
-            Some(path) => (path.display().to_string(), read_file(path, MAX_FILE_BYTES)?),
-            None => {
-                let default = match self.dialect {
-                    Dialect::Devds => namespace::table::DEVDS_FILE,
-                    Dialect::Plan9 => namespace::table::PLAN9_FILE,
-                };
-                ("the default name space".to_string(), default.into())
-            }
+        if let Some(path) = &self.namespace {
+            return read_names(path, &Table::default());
+        }
+        let default = match self.dialect {
+            Dialect::Devds => namespace::table::DEVDS_FILE,
+            Dialect::Plan9 => namespace::table::PLAN9_FILE,
         };
-        let beside = self.namespace.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let mut include = |name: &str| {
-            read_file(&beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
-        };
-        let variable = |name: &str| env::var(name).ok();
-        Table::build(&name, &text, &variable, &mut include).map_err(Error::Namespace)
+        let mut none = |_: &str| Err(String::new());
+        Table::build("the default name space", default.as_bytes(), &|_| None, &mut none)
+            .map_err(Error::Namespace)
     }
+}
+
+/// The name space that the file at `path` says; servers that `old` knows have the same numbers in it.
+fn read_names(path: &Path, old: &Table) -> Result<Table, Error> {
+    let text = read_file(path, MAX_FILE_BYTES)?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let mut include = |name: &str| {
+        read_file(&beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
+    };
+    let variable = |name: &str| env::var(name).ok();
+    old.rebuild(&path.display().to_string(), &text, &variable, &mut include)
+        .map_err(Error::Namespace)
 }
 
 /// Carries out a saved ctl.
@@ -300,7 +311,10 @@ fn restore(
     keys: Keys,
     kept: bool,
 ) -> Result<(), Error> {
-    let refused = |source| Error::Config { path: path.to_path_buf(), source };
+    let refused = |source| match kept {
+        true => Error::Kept { path: path.to_path_buf(), source },
+        false => Error::Config { path: path.to_path_buf(), source },
+    };
     let lines = saved::messages(dialect, text).map_err(refused)?;
     let messages: Vec<&[u8]> = lines.iter().map(|line| line.message).collect();
     server
@@ -390,20 +404,10 @@ fn scrape_url(addr: &Addr) -> String {
     }
 }
 
-/// As many descriptors as the system lets us have: each client and each inner file needs one.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the number of descriptors stays as it was");
-    }
-}
-
-/// Logs go to standard error: warnings, or with `verbose` more.
+/// Logs go to standard error: warnings, and what a SIGHUP did, or with `verbose` more.
 pub(super) fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        0 => "warn,dsfs::event_loop::reload=info",
         1 => "info",
         _ => "debug",
     };

@@ -3,11 +3,30 @@
 use styx::server::Ename;
 
 use super::clients::find_client;
+use super::host::Host;
+use super::logs::Recorded;
 use super::workers::Outcome;
 use super::{Server, link_token};
+use crate::ctl::Control;
 use crate::inner::File;
-use crate::transfer::Done;
-use crate::tree::{Answered, ClientId, World};
+use crate::transfer::{Done, Transfers};
+use crate::tree::{Answered, ClientId, Owner, World};
+
+/// A log has something new: those who waited for that go on. A leg is replaced first, so that
+/// nothing goes to the old file that was only held for it.
+fn go_on(
+    host: &mut Host,
+    transfers: &mut Transfers<Owner>,
+    control: &mut Control<(Owner, u32)>,
+    Recorded { ops, moved }: Recorded,
+) {
+    if let Some((job, result)) = moved {
+        control.saved(host, job, result);
+    }
+    for (op, result) in ops {
+        transfers.complete(host, op, result.map(|()| Done::Recorded));
+    }
+}
 
 impl Server {
     /// Goes on with what worker threads and other servers have done. True if there was anything.
@@ -32,9 +51,12 @@ impl Server {
                     transfers.complete(host, op, result.map(|()| Done::Synced));
                 }
                 Outcome::Recorded(log, result) => {
-                    for (op, result) in host.logs.recorded(&mut host.workers, log, result) {
-                        transfers.complete(host, op, result.map(|()| Done::Recorded));
-                    }
+                    let recorded = host.logs.recorded(&mut host.workers, log, result);
+                    go_on(host, transfers, control, recorded);
+                }
+                Outcome::Moved(log, result) => {
+                    let recorded = host.logs.moved(&mut host.workers, log, result);
+                    go_on(host, transfers, control, recorded);
                 }
                 Outcome::Saved(job, saved) => {
                     let saved = host.saved(saved);
@@ -47,6 +69,9 @@ impl Server {
                 Outcome::Resolved(number, addresses) => {
                     let (registry, token) = (self.poll.registry(), link_token(number));
                     host.links[number].resolved(addresses, registry, token, host.now);
+                }
+                Outcome::Reread(result) => {
+                    self.reload.read = Some(result);
                 }
                 Outcome::Exported(job, told) => self.world.host_told(host, job, told),
             }

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
-use styx::frame::{frame_len, header, split_frame};
-use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
+use styx::frame::{header, split_frame};
+use styx::server::{Answer, Ename, Fatal, Limits, MAX_MSIZE, RequestId, Session};
 use tracing::Span;
 
 use super::host::Host;
@@ -18,13 +18,11 @@ use crate::limits;
 use crate::observe;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
-/// How many bytes are read from a client at one time, unless a longer message is to come.
-const READ_SIZE: usize = 64 * 1024;
-
-/// A message longer than this is read to its end in one go, and with it only the start of the next,
-/// which says how long that is: what is read of it now has to be moved to the front afterwards.
-const LONG_FRAME: usize = 16 * 1024;
-const LOOK_AHEAD: usize = 256;
+/// How many bytes are read from a client at one time: twice what came the last time, between these.
+/// So a client has no more memory than it has filled before, and one that streams is read in few
+/// pieces, each with several of its messages or one of the longest.
+const LEAST_READ: usize = 64 * 1024;
+const MOST_READ: usize = MAX_MSIZE as usize + LEAST_READ;
 
 /// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
 /// many as there are clients at work at the same time on a small machine. An idle client has none.
@@ -43,17 +41,27 @@ fn inferno_auth_error() -> Vec<u8> {
     format!("!{:03}\n{USE_MOUNT_A}", USE_MOUNT_A.len()).into_bytes()
 }
 
+/// How long a buffer is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// Buffers that nobody uses, so that their memory is not fetched from the system and given back
 /// again for each message.
 #[derive(Default)]
-pub(super) struct Buffers(Vec<Buffer>);
+pub(super) struct Buffers {
+    /// The last one that was given back is the first to be lent.
+    spare: Vec<Buffer>,
+    /// How many of them, the first ones, nobody has needed since the last look.
+    unused: usize,
+    next_look: Option<Instant>,
+}
 
 impl Buffers {
     fn lend(&mut self, buffer: &mut Buffer) {
         if buffer.memory() == 0
-            && let Some(spare) = self.0.pop()
+            && let Some(spare) = self.spare.pop()
         {
             *buffer = spare;
+            self.unused = self.unused.min(self.spare.len());
         }
     }
 
@@ -62,9 +70,23 @@ impl Buffers {
             return;
         }
         let spare = std::mem::take(buffer);
-        if self.0.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
-            self.0.push(spare);
+        if self.spare.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
+            self.spare.push(spare);
         }
+    }
+
+    /// Gives the memory of those that nobody needs back to the system.
+    pub fn look(&mut self, now: Instant) {
+        if self.next_look.is_none_or(|at| at <= now) {
+            self.spare.drain(..self.unused);
+            self.unused = self.spare.len();
+            self.next_look = (self.unused > 0).then_some(now + KEPT);
+        }
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 }
 
@@ -122,8 +144,8 @@ pub(super) struct Connection {
     watch: Watch,
     input: Buffer,
     outgoing: Outgoing,
-    /// How long the last message was, as a guess at the next.
-    last_frame: usize,
+    /// How many bytes to read the next time.
+    room: usize,
     readable: bool,
     /// The end of the stream has been told of, so it has to be read up to there.
     closing: bool,
@@ -145,7 +167,7 @@ impl Connection {
             watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
-            last_frame: 0,
+            room: LEAST_READ,
             readable: true,
             closing: false,
             ended: false,
@@ -249,7 +271,6 @@ impl Connection {
                 let before = self.outgoing.bytes.len();
                 let out = &mut self.outgoing.bytes;
                 take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
-                self.last_frame = frame.len();
                 done += frame.len();
                 taken += 1;
                 moved += frame.len() + self.outgoing.bytes.len() - before;
@@ -259,29 +280,18 @@ impl Connection {
                 buffers.give_back(&mut self.input);
                 return Ok(false);
             }
-            let room = self.room()?;
-            match self.stream.read(&mut self.input, room) {
+            match self.stream.read(&mut self.input, self.room) {
                 Ok(0) => self.ended = true,
-                // What does not fill the room is all there was; an event tells of more.
-                Ok(n) if n < room => self.readable = self.closing,
-                Ok(_) => {}
+                Ok(n) => {
+                    // What does not fill the room is all there was; an event tells of more.
+                    self.readable = n == self.room || self.closing;
+                    self.room = (2 * n).clamp(LEAST_READ, MOST_READ);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// How many bytes to read now: a long message to its end in one go. But a length is only said,
-    /// and gets no more memory than its sender has filled before.
-    fn room(&self) -> Result<usize, Fatal> {
-        let here = self.input.len();
-        let next = frame_len(&self.input, self.session.msize())?.unwrap_or(self.last_frame);
-        if next <= LONG_FRAME {
-            return Ok(READ_SIZE);
-        }
-        let most = READ_SIZE.max(here).max(self.last_frame);
-        Ok(next.saturating_sub(here).min(most) + LOOK_AHEAD)
     }
 
     /// Sends what there is to be sent, in one write if the stream takes it.

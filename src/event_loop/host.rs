@@ -3,6 +3,7 @@
 //! does.
 
 use std::fs::File as HostFile;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,15 +12,15 @@ use std::time::{Instant, SystemTime};
 use styx::server::{Ename, Outcome};
 
 use super::links::Link;
-use super::logs::Logs;
+use super::logs::{Logs, Move};
 use super::trace::Trace;
 use super::workers::{Job, NewLog, NewState, Workers};
-use crate::ctl::Finder;
+use crate::ctl::{Finder, SaveLog};
 use crate::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{Carrier, Device, File, Op};
-use crate::integrity::log;
+use crate::integrity::log::{self, Record};
 use crate::integrity::state::{Key, StateDir, StateError};
 use crate::namespace::{Failure, Target, Tree, Walked};
 
@@ -65,7 +66,8 @@ impl Host {
             Ename::from(error.to_string())
         })?;
         if let (Some(mirror), Some((file, found))) = (mirror, log) {
-            self.logs.add(mirror, file, &found);
+            let time = self.time();
+            self.logs.add(mirror, file, &found, time);
         }
         Ok(())
     }
@@ -87,6 +89,13 @@ impl Carrier for Host {
                 mount.read(file, offset, data.len(), op, self.now)?;
                 Poll::Pending
             }
+        }
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        match file {
+            File::Local(file) => file.read_cached_scattered(offset, places),
+            File::Remote(_) => false,
         }
     }
 
@@ -160,21 +169,44 @@ impl Finder for Host {
         Poll::Pending
     }
 
+    fn remembered(&mut self, key: &Key) -> Result<Option<Record>, Ename> {
+        let Some(state) = &self.state else { return Ok(None) };
+        // Only while a kept configuration is restored, so nobody waits for the disk with us.
+        let log = state.read_log(key).map_err(|error| Ename::from(error.to_string()))?;
+        Ok(Some(log.1.record))
+    }
+
     fn save(
         &mut self,
         job: JobId,
         text: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
+        log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         let state = self.state.clone().filter(|_| !self.trial);
+        let log = match log {
+            Some(SaveLog::Replace { mirror, leg, keys }) => {
+                let time = self.time();
+                if let Some(mut mirror) = mirror.mirror() {
+                    mirror.begin_replace(leg, time);
+                }
+                let Some(state) = state else { return Poll::Ready(Ok(())) };
+                let by = Move { job, leg, keys, state, text: text.unwrap_or_default() };
+                return match self.logs.replace(&mut self.workers, mirror, by) {
+                    true => Poll::Pending,
+                    false => Poll::Ready(Ok(())),
+                };
+            }
+            Some(SaveLog::New(mirror, key)) => Some((mirror, key)),
+            None => None,
+        };
         let Some(state) = state else { return Poll::Ready(Ok(())) };
-        let log = mirror.as_ref().map(|(device, key)| NewLog {
-            key: key.clone(),
-            length: device.geometry.length(),
-            legs: device.inner.len(),
+        self.new_mirror = log.as_ref().map(|&(mirror, _)| mirror.clone());
+        let log = log.map(|(mirror, key)| NewLog {
+            key,
+            length: mirror.geometry.length(),
+            legs: mirror.inner().len(),
             must_exist: self.restoring,
         });
-        self.new_mirror = mirror.map(|(device, _)| device.clone());
         self.workers.submit(Job::Save(NewState { job, state, text, log }));
         Poll::Pending
     }

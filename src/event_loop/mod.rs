@@ -10,7 +10,10 @@ mod host;
 mod links;
 mod listen;
 mod logs;
+mod manager;
+mod reload;
 mod scrapes;
+mod spare;
 mod stream;
 mod trace;
 mod watch;
@@ -26,7 +29,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 use styx::server::{Ename, Limits};
@@ -36,9 +40,9 @@ use crate::ctl::Keys;
 use crate::dial::Addr;
 use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
-use crate::inner::remote::Mount;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
+use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
@@ -48,7 +52,10 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use reload::Reload;
+pub use reload::Reread;
 use scrapes::Scrapes;
+use spare::Spare;
 use stream::Stream;
 use trace::Trace;
 use workers::Workers;
@@ -60,12 +67,13 @@ const EVENTS: usize = 1024;
 /// read their last replies.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long a listener rests when no more connections can be accepted (EMFILE).
+/// How long a listener rests when a connection can't even be accepted to be refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of this process's descriptors that open files of the exported root may take. The
-/// others are for clients, devices and what is open for a moment.
-const EXPORT_SHARE: (usize, usize) = (3, 4);
+/// The part of this process's descriptors that clients may take, and the part that open files of the
+/// exported root may take. What the one has too much of is left for the other, for devices and for
+/// what is open for a moment.
+const SHARE: (usize, usize) = (3, 4);
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -102,9 +110,11 @@ pub struct Server {
     listeners: Vec<Listener>,
     admission: Admission,
     scrapes: Scrapes,
+    spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
     clients: Slab<Client>,
+    most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
@@ -114,6 +124,7 @@ pub struct Server {
     world: World,
     host: Host,
     limits: Limits,
+    reload: Reload,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
     started: Instant,
@@ -172,7 +183,7 @@ impl Server {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         // A write beyond the file size limit should fail, and not kill; so signals are caught.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let root = Root::open(&options.root, options.settings.read_only)
             .map_err(|error| named(&options.root.display(), error))?;
@@ -183,17 +194,14 @@ impl Server {
             }
             false => None,
         };
-        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
         let open_trace =
             |path: PathBuf| Trace::open(&path).map_err(|error| named(&path.display(), error));
         let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
-        for (number, remote) in options.names.remotes().iter().enumerate() {
-            let uname = &options.settings.owner;
-            let mount = Mount::new(number, uname, &remote.aname, options.timeout);
-            links.push(Link::new(number, remote.dial.clone(), mount));
-        }
+        let uname = &options.settings.owner;
+        links::add(&mut links, &options.names, uname, options.timeout);
         let host = Host {
             root,
             export,
@@ -221,8 +229,10 @@ impl Server {
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
             scrapes: Scrapes::default(),
+            spare: Spare::new(),
             resting: None,
             clients: Slab::new(),
+            most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -230,6 +240,7 @@ impl Server {
             world,
             host,
             limits: options.limits,
+            reload: Reload::new(options.timeout),
             upkeep: None,
             started: Instant::now(),
             ending: None,
@@ -301,12 +312,12 @@ impl Server {
     ) -> Result<(), (usize, Ename)> {
         let keys = &Rc::new(keys);
         self.host.set_trial(true);
-        let tried = self.restore_all(messages, keys);
+        let tried = self.restore_all(messages, keys, kept);
         self.world.forget_devices();
         self.host.set_trial(false);
         tried?;
         self.host.restoring = kept;
-        let restored = self.restore_all(messages, keys);
+        let restored = self.restore_all(messages, keys, kept);
         self.host.restoring = false;
         restored?;
         self.tell_of_keys(keys);
@@ -323,7 +334,7 @@ impl Server {
     /// # Errors
     /// If they can't be saved.
     pub fn save(&self) -> Result<(), StateError> {
-        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.kept_text()))
     }
 
     /// Warns of keys for no device, and of devices without a key.
@@ -337,10 +348,15 @@ impl Server {
         }
     }
 
-    fn restore_all(&mut self, messages: &[&[u8]], keys: &Rc<Keys>) -> Result<(), (usize, Ename)> {
+    fn restore_all(
+        &mut self,
+        messages: &[&[u8]],
+        keys: &Rc<Keys>,
+        kept: bool,
+    ) -> Result<(), (usize, Ename)> {
         for (number, message) in messages.iter().enumerate() {
             let owner = (Owner::Saved(number), 0);
-            let begun = self.world.control.restore(&mut self.host, message, keys, owner);
+            let begun = self.world.control.restore(&mut self.host, message, (keys, kept), owner);
             let mut outcome = match begun {
                 std::task::Poll::Ready(result) => Some(result),
                 std::task::Poll::Pending => None,
@@ -357,14 +373,16 @@ impl Server {
     }
 
     /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
-    /// it serves that. What is under way is finished, and what was written is on stable storage.
+    /// it serves that. SIGHUP makes it reload what [`rereads`](Server::rereads) gave it. What is under way is finished, and what was written is on stable storage.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.
     pub fn run(mut self) -> io::Result<()> {
         self.mend(true);
+        manager::tell(&[NotifyState::Ready]);
         while !self.is_over() {
             self.turn(&mut |_, _| {})?;
+            self.attend_reload();
         }
         self.dismiss_all()?;
         self.sync_all()
@@ -401,12 +419,13 @@ impl Server {
         fn sync_device(device: &Device) -> Result<(), Ename> {
             let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
             // A leg that is out has failed already, and gets all of it again.
-            let inner = device.inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
+            let inner = device.inner();
+            let inner = inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
             inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
                 Inner::File(File::Local(file)) => file.sync(),
                 Inner::Device(device) => sync_device(device),
                 // Another server keeps its own files.
-                Inner::File(File::Remote(_)) | Inner::Ctl => Ok(()),
+                Inner::File(File::Remote(_)) | Inner::Ctl | Inner::Absent(_) => Ok(()),
             })
         }
         for (_, name, entry) in self.world.control.table().iter() {
@@ -430,6 +449,7 @@ impl Server {
         self.observe();
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
+            self.spare.take_again();
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
         }
         for event in &events {
@@ -444,7 +464,7 @@ impl Server {
                 CLIENT => self.happened(event),
                 SCRAPES => {
                     let (number, now) = (token & INDEX, self.host.now);
-                    self.scrapes.accept(number, &self.admission, self.poll.registry(), now);
+                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
                 }
                 SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
@@ -456,6 +476,7 @@ impl Server {
         self.end_handshakes();
         self.scrapes.end_overdue(self.host.now);
         self.take_turns();
+        self.buffers.look(self.host.now);
         self.finish_jobs();
         self.deliver(saved);
         if let Some(trace) = &mut self.host.trace {
@@ -484,8 +505,8 @@ impl Server {
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
         let links = links.chain(self.scrapes.deadline());
-        let next =
-            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
+        let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -505,7 +526,15 @@ impl Server {
     }
 
     fn signalled(&mut self) {
-        let ends = self.signals.pending().any(|signal| signal != SIGXFSZ);
+        let mut ends = false;
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP => self.reload.wanted = true,
+                // Writes fail with EFBIG, and say so.
+                SIGXFSZ => {}
+                _ => ends = true,
+            }
+        }
         if ends {
             self.end();
         }
@@ -516,6 +545,7 @@ impl Server {
             return;
         }
         tracing::info!("told to end: finishing what is under way");
+        manager::tell(&[NotifyState::Stopping]);
         self.ending = Some(Instant::now() + LAST_WORDS);
         self.listeners.clear();
         self.scrapes.end();

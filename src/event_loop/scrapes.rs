@@ -117,7 +117,7 @@ impl Scrapes {
     pub fn accept(
         &mut self,
         listener: usize,
-        admission: &Admission,
+        admission: &mut Admission,
         registry: &Registry,
         now: Instant,
     ) {

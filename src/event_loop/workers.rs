@@ -9,13 +9,14 @@ use std::{io, thread};
 use mio::Waker;
 use styx::server::Ename;
 
+use super::reload::Reread;
 use crate::inner::host_fs::{self, Ask, HostFs, Told};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{LocalFile, Op};
-use crate::integrity::log::Found;
+use crate::integrity::log::{Found, Record};
 use crate::integrity::state::{Key, StateDir, StateError, write_record};
-use crate::namespace::{Failure, Walked};
+use crate::namespace::{Failure, Table, Walked};
 
 /// What a thread is to do.
 pub(super) enum Job {
@@ -64,6 +65,16 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     Save(NewState),
+    /// Moves the mirror whose log has this number to another log and configuration.
+    Move {
+        log: usize,
+        keys: (Key, Key),
+        state: Arc<StateDir>,
+        record: Box<Record>,
+        text: String,
+    },
+    /// Reads the name space again, which is this one.
+    Reread(Arc<Reread>, Table),
 }
 
 /// What is to be kept of a control message, and where.
@@ -92,7 +103,9 @@ pub(super) enum Outcome {
     Resolved(usize, io::Result<Vec<SocketAddr>>),
     Recorded(usize, io::Result<()>),
     Saved(JobId, Result<Option<(HostFile, Found)>, StateError>),
+    Moved(usize, Result<(HostFile, Found), StateError>),
     Exported(host_fs::JobId, Result<Told, Ename>),
+    Reread(Result<Table, String>),
 }
 
 impl Job {
@@ -127,6 +140,10 @@ impl Job {
                 });
                 Outcome::Saved(job, saved)
             }
+            Job::Move { log, keys: (from, to), state, record, text } => {
+                Outcome::Moved(log, state.move_log((&from, &to), &record, &text))
+            }
+            Job::Reread(reread, table) => Outcome::Reread(reread(&table)),
             Job::Export { job, fs, ask } => Outcome::Exported(job, fs.run(ask)),
         }
     }

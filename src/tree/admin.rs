@@ -14,7 +14,7 @@ use styx::{Qid, Stat, dm, enames, qt};
 
 use super::journal::date;
 use super::{Owner, World};
-use crate::ctl::Entry;
+use crate::ctl::{Entry, Finder, Replacement};
 use crate::integrity::Service;
 use crate::limits;
 
@@ -73,7 +73,7 @@ const MAX_WORDS: usize = 8;
 /// The longest message, in bytes: verbs, a name and a file's name.
 const MAX_MESSAGE: usize = 4096;
 
-const VERBS: &str = "resync, verify, repair, fail, pause, resume or rate";
+const VERBS: &str = "resync, verify, repair, fail, replace, pause, resume or rate";
 
 /// What is kept for the readers of this tree.
 #[derive(Debug, Default)]
@@ -229,7 +229,7 @@ pub(super) fn status(world: &World) -> String {
     let word = if pace.is_paused() { "paused" } else { "running" };
     let mut text = format!("upkeep {word} rate {}\n", pace.rate());
     for (_, _, entry) in world.control.table().iter() {
-        let config = &entry.config;
+        let config = entry.config();
         let name = overview::word(&format!("{}/{}", config.dir, config.name));
         let length = entry.device.geometry.length();
         let Some(mirror) = entry.device.mirror() else {
@@ -255,6 +255,9 @@ pub(super) fn status(world: &World) -> String {
             text.push_str(&format!(
                 "leg {name} {number} {word} stale {stale} resynced {resynced} left {left}s file {file}"
             ));
+            if leg.unsynced {
+                text.push_str(" sync refused");
+            }
             if leg.since > 0 {
                 text.push_str(&format!(" since {}", date(leg.since)));
             }
@@ -267,30 +270,67 @@ pub(super) fn status(world: &World) -> String {
     text
 }
 
+/// What a message does, which is told when it is done: a read of ctl says it.
+#[derive(Debug)]
+pub(super) struct Said {
+    text: String,
+    dry_run: bool,
+}
+
+/// What is left of a message when its words are understood.
+enum Rest {
+    /// Nothing: it is done, and this is said.
+    Done(String),
+    /// A leg is to be replaced; when that is done, this is said.
+    Replace(Replacement, String),
+}
+
 /// One message to ctl. What it does, or would do after `dry-run`, is what a read of ctl says.
-pub(super) fn write(world: &mut World, message: &[u8], time: u64) -> Result<(), Ename> {
+pub(super) fn write(
+    world: &mut World,
+    finder: &mut impl Finder,
+    message: &[u8],
+    (owner, time): (Owner, u64),
+) -> Outcome<()> {
     if message.len() > MAX_MESSAGE {
-        return Err(enames::ECOUNT.into());
+        return Poll::Ready(Err(enames::ECOUNT.into()));
     }
     let split = words::split(message.strip_suffix(b"\n").unwrap_or(message), MAX_WORDS);
     let words: Vec<String> = split.iter().map(|word| lossy(word).into_owned()).collect();
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let dry = words.first() == Some(&"dry-run");
-    if dry {
+    let dry_run = words.first() == Some(&"dry-run");
+    if dry_run {
         words.remove(0);
     }
-    let said = carry_out(world, &words, dry, time)?;
-    if !dry {
-        world.upkeep.journal.add(time, &said);
+    let (replacement, text) = match carry_out(world, &words, dry_run, time)? {
+        Rest::Done(text) => (None, text),
+        Rest::Replace(replacement, text) => (Some(replacement), text),
+    };
+    let said = Said { text, dry_run };
+    if let Some(replacement) = replacement {
+        let replaced = world.control.replace(finder, replacement, (owner, message.len() as u32));
+        let Poll::Ready(replaced) = replaced else {
+            world.admin_waits.push((owner, said));
+            return Poll::Pending;
+        };
+        replaced?;
+    }
+    tell(world, said);
+    Poll::Ready(Ok(()))
+}
+
+/// A message is carried out.
+pub(super) fn tell(world: &mut World, Said { text, dry_run }: Said) {
+    if !dry_run {
+        world.upkeep.journal.add(u64::from(world.now) * 1000, &text);
         world.upkeep.wake();
         world.control.stirred().set(true);
     }
-    world.admin.answer = format!("{}{said}\n", if dry { "would: " } else { "" });
-    Ok(())
+    world.admin.answer = format!("{}{text}\n", if dry_run { "would: " } else { "" });
 }
 
-fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<String, Ename> {
-    match *words {
+fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<Rest, Ename> {
+    let said = match *words {
         ["resync", name] => {
             let entry = mirror(world, name)?;
             let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
@@ -298,7 +338,7 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             if !dry {
                 mirror.resync();
             }
-            Ok(format!("resync {name}: {stale} bytes to be compared and made equal"))
+            format!("resync {name}: {stale} bytes to be compared and made equal")
         }
         ["verify", name] => {
             let entry = mirror(world, name)?;
@@ -309,21 +349,24 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             if !dry {
                 world.upkeep.verify(entry);
             }
-            Ok(format!("verify {name}: {length} bytes of each leg in service to be compared"))
+            format!("verify {name}: {length} bytes of each leg in service to be compared")
         }
         ["repair", name, "from", leg] => {
             let entry = mirror(world, name)?;
             let number = number(&entry, name, leg)?;
             let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
+            if mirror.legs()[number].absent {
+                return Err(format!("repair {name} from {number}: that leg is not there").into());
+            }
             let others = mirror.legs().len() - 1;
             if !dry {
                 mirror.repair_from(number, time);
             }
             let length = entry.device.geometry.length();
-            Ok(format!(
+            format!(
                 "repair {name} from {number}: {others} other legs of {length} bytes are out, and to \
                  be made equal to leg {number}"
-            ))
+            )
         }
         ["fail", name, leg] => {
             let entry = mirror(world, name)?;
@@ -336,14 +379,26 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
                 let advice = "it is the last one in service; bring another back first (resync)";
                 return Err(format!("fail {name} {number}: {advice}").into());
             }
-            Ok(format!("fail {name} {number}: the leg is out until resync {name}"))
+            format!("fail {name} {number}: the leg is out until resync {name}")
+        }
+        ["replace", name, leg, file] => {
+            let entry = mirror(world, name)?;
+            let leg = number(&entry, name, leg)?;
+            let length = entry.device.geometry.length();
+            let shown = words::join([file]);
+            let said = format!(
+                "replace {name} {leg} {shown}: the leg is out, and its {length} bytes are to be filled \
+                 from another one"
+            );
+            let file = file.to_string();
+            return Ok(Rest::Replace(Replacement { entry, leg, file, dry_run: dry }, said));
         }
         ["pause"] | ["resume"] => {
             let pause = words[0] == "pause";
             if !dry {
                 world.upkeep.pace.pause(pause);
             }
-            Ok(format!("{}: resync and verify {}", words[0], if pause { "wait" } else { "go on" }))
+            format!("{}: resync and verify {}", words[0], if pause { "wait" } else { "go on" })
         }
         ["rate", bytes] => {
             let advice = "rate: a number of bytes in a second, 1024 or more";
@@ -351,21 +406,22 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             if !dry {
                 world.upkeep.pace.set_rate(rate);
             }
-            Ok(format!("rate {rate}: bytes in a second for resync and verify"))
+            format!("rate {rate}: bytes in a second for resync and verify")
         }
-        [] => Err(format!("an empty message; the verbs are {VERBS}").into()),
+        [] => return Err(format!("an empty message; the verbs are {VERBS}").into()),
         [verb, ..] => {
             let verb: String = verb.chars().take(32).collect();
-            Err(format!("{verb:?} is no message, or its words are wrong: {VERBS}").into())
+            return Err(format!("{verb:?} is no message, or its words are wrong: {VERBS}").into());
         }
-    }
+    };
+    Ok(Rest::Done(said))
 }
 
 /// The mirror of that name: `m0`, or with its directory `ds/m0`.
 fn mirror(world: &World, name: &str) -> Result<Rc<Entry>, Ename> {
     let shown: String = name.chars().take(64).collect();
     let is_it = |entry: &&Rc<Entry>| {
-        let config = &entry.config;
+        let config = entry.config();
         let with_dir = name
             .split_once('/')
             .is_some_and(|(dir, name)| dir == config.dir && name == config.name);
@@ -382,7 +438,7 @@ fn mirror(world: &World, name: &str) -> Result<Rc<Entry>, Ename> {
 }
 
 fn number(entry: &Entry, name: &str, leg: &str) -> Result<usize, Ename> {
-    let legs = entry.device.inner.len();
+    let legs = entry.device.inner().len();
     let shown: String = leg.chars().take(32).collect();
     let number = leg.parse().ok().filter(|&number: &usize| number < legs);
     let most = legs.saturating_sub(1);

@@ -130,6 +130,8 @@ pub struct World {
     pub transfers: Transfers<Owner>,
     upkeep: Upkeep,
     admin: admin::Admin,
+    /// What is to be said when those messages to it are over that could not end at once.
+    admin_waits: Vec<(Owner, admin::Said)>,
     export: host::Export,
     /// What is counted of all that.
     pub observed: observe::Server,
@@ -156,6 +158,7 @@ impl World {
             transfers,
             upkeep: Upkeep::default(),
             admin: admin::Admin::default(),
+            admin_waits: Vec::new(),
             export,
             observed: observe::Server::new(now),
             waiting: HashMap::new(),
@@ -168,6 +171,23 @@ impl World {
     /// No devices again, as at the start.
     pub fn forget_devices(&mut self) {
         self.control = Control::new(self.settings.dialect, self.names.clone());
+    }
+
+    /// Whom the files belong to.
+    pub fn owner(&self) -> &str {
+        &self.settings.owner
+    }
+
+    /// The name space that inner files are looked up in.
+    pub fn names(&self) -> &namespace::Table {
+        &self.names
+    }
+
+    /// From the next control message on, inner files are looked up in `names`; devices that there
+    /// are keep theirs.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.control.set_names(names.clone());
+        self.names = names;
     }
 
     /// The time, in seconds since 1970.
@@ -211,6 +231,12 @@ impl World {
             }
         }
         while let Some(((owner, count), result)) = self.control.next_finished() {
+            let waits = self.admin_waits.iter().position(|(other, _)| *other == owner);
+            if let Some((_, said)) = waits.map(|at| self.admin_waits.swap_remove(at))
+                && result.is_ok()
+            {
+                admin::tell(self, said);
+            }
             match owner {
                 Owner::Client(client, request) => {
                     let answer = result.map(|()| Payload::Count(count));

@@ -257,8 +257,9 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 return written.map_ok(|count| count as u32);
             }
             Kind::Admin(_) => {
-                let written = admin::write(self.world, data, self.host.time());
-                return Poll::Ready(written.map(|()| data.len() as u32));
+                let by = (owner, self.host.time());
+                let written = admin::write(self.world, self.host, data, by);
+                return written.map_ok(|()| data.len() as u32);
             }
         };
         match node {
@@ -276,7 +277,6 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 self.count((request, entry, true), &outcome);
                 if !matches!(outcome, Poll::Ready(Ok(0) | Err(_))) {
                     entry.mtime.set(now);
-                    entry.device.changed();
                 }
                 outcome.map_ok(|count| count as u32)
             }

@@ -85,7 +85,7 @@ fn a_half_closed_client_is_not_kept_waiting_and_a_server_that_ends_lets_go() {
     let program = lab.start();
     let address = program.dial().replacen("tcp!", "", 1).replace('!', ":");
     let mut stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
     let mut frames = Vec::new();
     Tmsg::Version { msize: 8216, version: VERSION }.encode(styx::NOTAG, &mut frames);
     Tmsg::Attach { fid: 0, afid: NOFID, uname: "root", aname: "admin" }.encode(1, &mut frames);

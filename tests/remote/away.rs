@@ -254,3 +254,21 @@ fn devices_of_devices_of_devices_come_to_an_end() {
     assert!(why.contains("too many files or devices inside it"), "level {level}: {why}");
     assert_eq!(clients[0].read(&[&format!("d{}", level - 1)], 0, 9), Ok(b"deep".to_vec()));
 }
+
+#[test]
+fn a_sync_after_the_server_was_away_since_a_write_says_so_once() {
+    let (server, front) = server_and_front(&[]);
+    front.ctl(&["cat f /n/a/f"]);
+    let mut client = front.client();
+    assert_eq!(client.write(&["f"], 0, b"abc"), Ok(3));
+    assert_eq!(client.sync(&["f"]), Ok(()));
+    server.cut();
+    await_back(&mut client, "f").expect("it is the same file");
+    assert_eq!(client.sync(&["f"]), Ok(()), "nothing can have been lost");
+    assert_eq!(client.write(&["f"], 0, b"def"), Ok(3));
+    server.cut();
+    await_back(&mut client, "f").expect("it is the same file");
+    let lost = "server was away: what was not synced may be lost";
+    assert_eq!(client.sync(&["f"]), Err(Failure::Error(lost.into())));
+    assert_eq!(client.sync(&["f"]), Ok(()));
+}

@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long the program may take until it listens. Far more than it needs: a loaded machine must
 /// not fail a test.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a test waits for what must happen, but not at once.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something.
 ///
@@ -86,6 +86,12 @@ impl Serve {
     /// Adds an option without a value.
     pub fn flag(mut self, name: &str) -> Serve {
         self.command.arg(name);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Serve {
+        self.command.env(name, value);
         self
     }
 
@@ -226,6 +232,11 @@ impl Program {
     /// Tells it to end (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
+    }
+
+    /// Tells it to reload (SIGHUP).
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the process is ours");
     }
 
     /// Waits until it has ended: the exit code; a signal's death is -1.

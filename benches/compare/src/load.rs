@@ -50,7 +50,7 @@ pub fn run(
     load: &Load,
     secs: f64,
 ) -> Result<Sample, Error> {
-    files.warm()?;
+    files.prepare(load.op)?;
     match &server.protocol {
         Protocol::Styx(..) => {
             let said = output(&mut p9load(tools, server, file, load, secs))?;
@@ -111,7 +111,10 @@ fn fio(server: &Server, load: &Load, secs: f64) -> Result<Sample, Error> {
             format!("--runtime={secs}"),
             format!("--ramp_time={WARM_UP}"),
         ]);
-    let said = parse("fio", &output(&mut command)?)?;
+    let said = output(&mut command)?;
+    // Its NBD engine greets on standard output first.
+    let json = said.find('{').map_or("", |start| &said[start..]);
+    let said = parse("fio", json)?;
     let job = &said["jobs"][0][if load.op == Op::Write { "write" } else { "read" }];
     let ops = number(job, "iops");
     let mib = number(job, "bw_bytes") / f64::from(1 << 20);

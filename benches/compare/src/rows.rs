@@ -169,6 +169,13 @@ pub const ROWS: &[Row] = &[
         goals: &[Goal::Base(0.9)],
     },
     Row {
+        key: "inter",
+        title: "128 KiB sequential reads of an inter of two, 1 connection, 8 in flight",
+        load: load(Op::Read, K128, 1, 8),
+        kind: Kind::Devices(&[("plain", "f"), ("inter", "i")]),
+        goals: &[Goal::Base(0.9)],
+    },
+    Row {
         key: "mirror",
         title: "4 KiB reads of a mirror of two, 32 in flight",
         load: load(Op::Read, K4, 1, 32),

@@ -34,6 +34,7 @@ const DEVICES: &[&str] = &[
     "inter i1 ds/p2 ds/p3",
     "cat deep ds/i0 ds/i1",
     "mirror m /f /g",
+    "inter i /f /g",
 ];
 
 /// How a server is spoken to.

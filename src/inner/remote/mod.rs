@@ -23,6 +23,7 @@ use styx::{NOFID, Rmsg, Tmsg, enames};
 use thiserror::Error;
 
 use super::Op;
+use super::changes::Changes;
 use crate::namespace::{Failure, Walked};
 use files::{FileId, FileState, Identity, Walking};
 use parts::Split;
@@ -102,8 +103,11 @@ enum Asked {
         at: usize,
         count: usize,
     },
+    /// Of a file, after so many writes to it.
     Sync {
         op: Op,
+        file: FileId,
+        until: u64,
     },
     Clunk {
         fid: u32,
@@ -152,6 +156,8 @@ pub struct Mount {
     files: Slab<FileState>,
     /// Files whose last handle was dropped.
     dropped: Rc<RefCell<Vec<usize>>>,
+    /// How often each file was changed through this server.
+    changes: Changes,
     splits: Slab<Split>,
     /// Reads and writes that have more to send than there is room for.
     unsent: VecDeque<usize>,
@@ -179,6 +185,7 @@ impl Mount {
             waiting: VecDeque::new(),
             files: Slab::new(),
             dropped: Rc::default(),
+            changes: Changes::default(),
             splits: Slab::new(),
             unsent: VecDeque::new(),
             fids: ROOT,
@@ -258,7 +265,7 @@ impl Mount {
         for asked in asked {
             match asked {
                 Asked::Walk { walk, .. } => self.waiting.push_back(walk),
-                Asked::Sync { op } => {
+                Asked::Sync { op, .. } => {
                     self.done.push_back(Done::Synced(op, Err(why.to_string().into())));
                 }
                 // Of these, the files and the splits below know more.
@@ -394,7 +401,10 @@ impl Mount {
             (Asked::Part { split, at, count }, Rmsg::Write { count: taken }) => {
                 self.wrote_part(split, at, count, *taken as usize);
             }
-            (Asked::Sync { op }, _) => self.done.push_back(Done::Synced(op, Ok(()))),
+            (Asked::Sync { op, file, until }, _) => {
+                self.synced(file, until);
+                self.done.push_back(Done::Synced(op, Ok(())));
+            }
             (Asked::Clunk { fid }, _) => self.free_fids.push(fid),
             _ => {}
         }
@@ -416,7 +426,7 @@ impl Mount {
                 self.clunk(fid, now);
             }
             Asked::Part { split, .. } => self.part_failed(split, cause.ename()),
-            Asked::Sync { op } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
+            Asked::Sync { op, .. } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn rows(world: &World) -> Vec<Row> {
     let mut rows = Vec::new();
     let entries: Vec<&Rc<Entry>> = world.control.table().iter().map(|(_, _, e)| e).collect();
     for entry in &entries {
-        let name = format!("{}/{}", entry.config.dir, entry.config.name);
+        let name = format!("{}/{}", entry.config().dir, entry.config().name);
         add(world, &entries, &name, &entry.device, &mut rows);
     }
     rows
@@ -49,13 +49,13 @@ fn add(
         return;
     }
     let entry = entries.iter().find(|entry| Rc::ptr_eq(&entry.device, device)).copied();
-    for (place, inner) in device.inner.iter().enumerate() {
+    for (place, inner) in device.inner().iter().enumerate() {
         if let Inner::Device(inner) = inner {
             add(world, entries, &inner_name(entry, place), inner, rows);
         }
     }
     let name = match entry {
-        Some(entry) => format!("{}/{}", entry.config.dir, entry.config.name),
+        Some(entry) => format!("{}/{}", entry.config().dir, entry.config().name),
         None => name.to_string(),
     };
     let state = state(world, rows, device);
@@ -70,8 +70,8 @@ pub(super) fn number(rows: &[Row], device: &Rc<Device>) -> Option<usize> {
 /// What an inner file is called in the message that made the device; of a deleted device that is not
 /// known any more.
 pub(super) fn inner_name(entry: Option<&Rc<Entry>>, place: usize) -> String {
-    let name = entry.and_then(|entry| entry.config.inner.get(place));
-    name.cloned().unwrap_or_else(|| "?".into())
+    let name = entry.and_then(|entry| entry.config().inner.get(place).cloned());
+    name.unwrap_or_else(|| "?".into())
 }
 
 /// The stable word for how a mirror is.
@@ -92,11 +92,11 @@ fn state(world: &World, rows: &[Row], device: &Rc<Device>) -> &'static str {
         return "deleted";
     }
     match device.mirror() {
-        Some(mirror) if device.inner.iter().any(reached) || device.inner.is_empty() => {
+        Some(mirror) if device.inner().iter().any(reached) || device.inner().is_empty() => {
             mirror_state(&mirror)
         }
         None if *device.geometry.kind() == Kind::Crypt && device.cipher.is_none() => "no-key",
-        None if device.inner.iter().all(reached) => "ok",
+        None if device.inner().iter().all(reached) => "ok",
         _ => "unreachable",
     }
 }
@@ -104,6 +104,7 @@ fn state(world: &World, rows: &[Row], device: &Rc<Device>) -> &'static str {
 fn is_reached(world: &World, rows: &[Row], inner: &Inner) -> bool {
     match inner {
         Inner::File(File::Local(_)) | Inner::Ctl => true,
+        Inner::Absent(_) => false,
         Inner::File(File::Remote(file)) => {
             world.observed.mounts.get(file.mount()).is_none_or(|mount| mount.up.get())
         }
@@ -151,7 +152,7 @@ pub(super) fn devices(world: &World) -> String {
             let _ = write!(text, " verified {verified}");
         }
         text.push('\n');
-        for (place, inner) in device.inner.iter().enumerate() {
+        for (place, inner) in device.inner().iter().enumerate() {
             let name = word(&inner_name(entry.as_ref(), place));
             let _ = write!(text, "inner {number} {place} {name} ");
             let length = device.geometry.inner_length(place);
@@ -170,6 +171,7 @@ fn inner_line(world: &World, rows: &[Row], inner: &Inner, length: u64) -> String
     let state = if is_reached(world, rows, inner) { "ok" } else { "unreachable" };
     match inner {
         Inner::Ctl => "ctl length 0 state ok".into(),
+        Inner::Absent(_) => format!("file length {length} state missing"),
         Inner::Device(device) => {
             let number = number(rows, device).unwrap_or_default();
             format!("device length {length} state {} device {number}", rows[number].state)

@@ -1,6 +1,11 @@
 //! The client's commands and `lab15`, as processes, at the real server.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod copies;
+mod progress;
+mod zeros;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -126,9 +131,9 @@ fn devices_are_made_listed_read_and_written() {
     assert_eq!(server.ok(&["ls", "-d"]), "/\n");
 
     assert_eq!(server.run_with(&["read", "p0"], b"").out, [0, 0, 1, 1]);
-    server.ok(&["write", "p0", "abc"]);
+    server.ok(&["write", "p0", "--text", "abc"]);
     assert_eq!(server.ok(&["read", "p0", "--count", "3"]), "abc");
-    server.ok(&["write", "c0", "X", "--offset", "8191"]);
+    server.ok(&["write", "c0", "--text", "X", "--offset", "8191"]);
     assert_eq!(server.ok(&["read", "p0", "--offset", "1", "--count", "2"]), "Xc");
     assert_eq!(server.ok(&["read", "p0", "--offset", "4"]), "");
     assert_eq!(fs::read(server.place.root().join("chunk1")).expect("it is there")[..2], *b"c\x01");
@@ -184,7 +189,7 @@ fn errors_name_the_file_and_say_what_the_server_says() {
     server.fails(&["ctl", "cat c0 /chunk1"], taken);
     server.fails(&["ctl", "a b", "c"], "ctl: unknown control message \"'a b' c\"");
     server.fails(
-        &["write", "c0", "abc", "--offset", "8190"],
+        &["write", "c0", "--text", "abc", "--offset", "8190"],
         "c0: took no byte past 8192; it is full, or ends there",
     );
     let listed = server.fails(
@@ -262,7 +267,7 @@ fn a_reader_that_goes_away_is_no_news() {
 /// The transcript, against the recording of the lab and not against what the command compares with.
 #[test]
 fn lab15_is_the_lab() {
-    let recorded = include_str!("golden/lab15.jsonl");
+    let recorded = include_str!("../golden/lab15.jsonl");
     let case: serde_json::Value = serde_json::from_str(recorded).expect("one case");
     let mut want = Vec::new();
     for step in case["steps"].as_array().expect("steps") {
