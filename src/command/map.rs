@@ -13,7 +13,7 @@ use crate::client::admin::Device;
 use crate::device::Geometry;
 use crate::limits;
 
-/// Show which bytes of which files a range of a device is, drawn to scale.
+/// Show which bytes of which files a range of a device is.
 ///
 /// There is a line for each file that has bytes of the range, with a bar as wide as the range: where it
 /// is dark, the file has those bytes; where it is lighter, a part of them. Of a mirror each leg has all.
