@@ -75,7 +75,7 @@ impl<'a> Status<'a> {
     fn text(&self, addr: &crate::dial::Addr) -> String {
         let (server, rates) = (self.server.what, &self.server.rates);
         let mut text = format!(
-            "dsfs {} at {addr}, up {}: {} clients, {} fids, {} under way\n",
+            "dsfs {} at {addr}, up {}: clients {}, fids {}, under way {}\n",
             Printable(&server.version),
             seconds(server.ms / 1000),
             server.connections,
