@@ -291,8 +291,8 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             let entry = mirror(world, name)?;
             let number = number(&entry, name, leg)?;
             let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
-            if mirror.legs()[number].absent {
-                return Err(format!("repair {name} from {number}: that leg is not there").into());
+            if let Some(why) = mirror.is_no_source(number) {
+                return Err(format!("repair {name} from {number}: {why}").into());
             }
             let others = mirror.legs().len() - 1;
             if !dry {
