@@ -178,7 +178,11 @@ pub(super) fn status(world: &World) -> String {
             "mirror {name} {state} length {length} region {region} marked {marked}"
         ));
         if let Some(verified) = world.upkeep.verified(entry) {
-            text.push_str(&format!(" verified {verified}"));
+            let others =
+                mirror.legs().iter().filter(|leg| leg.service == Service::In).count() as u64;
+            let left = length.saturating_sub(verified).saturating_mul(others.saturating_sub(1));
+            let left = left.div_ceil(pace.rate());
+            text.push_str(&format!(" verified {verified} left {left}s"));
         }
         text.push('\n');
         for (number, leg) in mirror.legs().iter().enumerate() {
