@@ -87,6 +87,29 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// The server has no admin tree, or not this file in it.
+    #[error(
+        "{addr}: no {what} there ({}): it is no dsfs server, or an older one; see what it serves with \"dsfs ls -a '{addr}'\"",
+        Printable(ename)
+    )]
+    NoAdmin {
+        /// What had been dialled.
+        addr: Addr,
+        /// The tree, or the file.
+        what: String,
+        /// The server's text.
+        ename: String,
+    },
+    /// A text of the admin tree that can't be understood.
+    #[error("{addr}: {file}: {why}; the server may be of another version")]
+    Text {
+        /// What had been dialled.
+        addr: Addr,
+        /// The file.
+        file: &'static str,
+        /// Which line, and why.
+        why: String,
+    },
     /// A directory that does not end.
     #[error("{}: more than {entries} entries; the server may be at fault", Printable(path))]
     Endless {

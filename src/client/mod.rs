@@ -4,6 +4,7 @@
 //! [`styx::client`]'s; here are the sockets, the walks, and the transfers that keep several requests
 //! under way. The server's own part of dsfs never uses this: nothing in an event loop may block.
 
+pub mod admin;
 mod entry;
 mod error;
 mod transfer;

@@ -5,26 +5,35 @@
 
 pub mod check;
 pub mod ctl;
+mod figures;
+pub mod help;
 pub mod lab15;
 mod listing;
 mod local;
 pub mod ls;
+pub mod man;
+pub mod map;
 mod progress;
+mod rates;
 pub mod read;
 mod remote;
 pub mod rm;
 pub mod serve;
 pub mod stat;
+pub mod status;
+pub mod top;
+pub mod trace;
+pub mod tree;
 mod upkeep;
 pub mod write;
 pub mod zeros;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::client;
+use crate::client::{self, Printable};
 use crate::ctl::saved::SavedError;
 use crate::integrity::state::StateError;
 use crate::namespace;
@@ -126,6 +135,36 @@ pub enum Error {
     /// A file that is there already, and may be a chunk of some device.
     #[error("{}: it exists, and may be in use; remove it first, or give another name", .0.display())]
     Exists(PathBuf),
+    /// A device that the server does not have.
+    #[error("{}: no such device; 'dsfs tree' shows what there is", Printable(name))]
+    NoDevice {
+        /// As it was typed.
+        name: String,
+    },
+    /// A range that begins where the device has ended.
+    #[error("{}: it ends at byte {length}, before byte {offset}", Printable(name))]
+    PastEnd {
+        /// The device.
+        name: String,
+        /// How long it is, in bytes.
+        length: u64,
+        /// Where the range begins, in bytes.
+        offset: u64,
+    },
+    /// A device whose description can't be right.
+    #[error(
+        "{}: what the server says of it can't be right; it may be of another version",
+        Printable(name)
+    )]
+    NoGeometry {
+        /// The device.
+        name: String,
+    },
+    /// A screen, and nowhere to draw it.
+    #[error(
+        "standard output is no terminal; --once prints one screen, and 'dsfs status' says as much"
+    )]
+    NoTerminal,
     /// Everything has been said already.
     #[error("some of it failed")]
     Told,
@@ -160,4 +199,10 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Prints a value as JSON, for scripts.
+fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<(), Error> {
+    let printed = serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from);
+    printed.and_then(|()| writeln!(out)).map_err(Error::Output)
 }

@@ -16,7 +16,7 @@ use super::Error;
 use super::remote::msize;
 use crate::allow::Net;
 use crate::ctl::{Dialect, Keys, saved};
-use crate::dial::{Addr, Host};
+use crate::dial::{Addr, BadDial, Host};
 use crate::event_loop::{self, Server};
 use crate::integrity::state::StateDir;
 use crate::limits;
@@ -86,6 +86,16 @@ pub struct Options {
     /// How long another 9P server in the name space may take to answer
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u32).range(1..=MAX_TIMEOUT))]
     pub timeout: u32,
+    /// Serve what can be counted at http://.../metrics, for Prometheus: tcp!HOST!PORT or unix!/PATH (may be
+    /// repeated)
+    ///
+    /// Who gets in is as for --listen. The same text is the file metrics of the tree admin.
+    #[arg(long, value_name = "ADDR", value_parser = socket)]
+    pub metrics: Vec<Addr>,
+    /// Add a line for each message to this file: what 'dsfs trace' reads. It grows as long as the server
+    /// runs; data are shown as counts
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print every bound that a client can meet, and serve nothing
     #[arg(long)]
     pub limits: bool,
@@ -118,6 +128,14 @@ pub(super) fn dialect() -> impl TypedValueParser<Value = Dialect> {
         .map(|name| if name == "plan9" { Dialect::Plan9 } else { Dialect::Devds })
 }
 
+/// An address with sockets of its own.
+fn socket(text: &str) -> Result<Addr, String> {
+    match text.parse().map_err(|error: BadDial| error.to_string())? {
+        Addr::Stdio | Addr::Systemd => Err("write tcp!HOST!PORT or unix!/PATH".into()),
+        addr => Ok(addr),
+    }
+}
+
 fn owner(name: &str) -> Result<String, String> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '/';
     if name.is_empty() || name.len() > MAX_OWNER || name.contains(bad) {
@@ -142,14 +160,20 @@ impl Options {
             return Ok(());
         }
         log_to_stderr(self.verbose);
-        allow_descriptors();
         let server = self.bind()?;
         let stdio = self.listeners().contains(&Addr::Stdio);
-        for addr in server.addresses() {
+        let listeners = server.addresses();
+        let scrapes = server.scrape_addresses();
+        let lines = listeners.iter().map(how_to_mount);
+        for line in lines.chain(
+            scrapes
+                .iter()
+                .map(|addr| format!("{addr}: metrics for Prometheus: {}", scrape_url(addr))),
+        ) {
             // Where standard output is a connection, a line of text would be no message.
             match stdio {
-                true => eprintln!("{}", how_to_mount(&addr)),
-                false => println!("{}", how_to_mount(&addr)),
+                true => eprintln!("{line}"),
+                false => println!("{line}"),
             }
         }
         server.run().map_err(Error::Server)
@@ -167,6 +191,7 @@ impl Options {
                 move |old: &Table| read_names(&path, old).map_err(|error| error.to_string());
             server.rereads(Box::new(reread));
         }
+        server.listen_for_scrapes(&self.metrics).map_err(Error::Server)?;
         Ok(server)
     }
 
@@ -214,6 +239,8 @@ impl Options {
             msize: styx::server::MAX_MSIZE,
             workers: WORKERS,
             timeout: TIMEOUT,
+            metrics: Vec::new(),
+            trace: None,
             limits: false,
             verbose: 0,
         }
@@ -240,6 +267,7 @@ impl Options {
             timeout: Duration::from_secs(u64::from(self.timeout)),
             state: self.state()?,
             sync_writes: self.sync,
+            trace: self.trace.clone(),
         })
     }
 
@@ -364,13 +392,15 @@ fn how_to_mount(addr: &Addr) -> String {
     }
 }
 
-/// As many descriptors as the system lets us have: each client and each inner file needs one.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the number of descriptors stays as it was");
+/// Where the metrics are.
+fn scrape_url(addr: &Addr) -> String {
+    match addr {
+        Addr::Tcp { host: Host::Name(host), port } if host.contains(':') => {
+            format!("http://[{host}]:{port}/metrics")
+        }
+        Addr::Tcp { host: Host::Name(host), port } => format!("http://{host}:{port}/metrics"),
+        Addr::Tcp { host: Host::Any, port } => format!("http://HOST:{port}/metrics"),
+        other => format!("/metrics at {other}"),
     }
 }
 

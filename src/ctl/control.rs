@@ -26,6 +26,7 @@ use crate::inner::{Device, File, Inner};
 use crate::integrity::state::Key;
 use crate::limits;
 use crate::namespace::{self, Failure, Resolver, Step, Tree, Walked};
+use crate::observe::Counts;
 
 /// A configured device, as the tree shows it.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Entry {
     pub opens: Cell<usize>,
     /// Its last write, in seconds since 1970; 0 before.
     pub mtime: Cell<u32>,
+    /// What clients have done with it.
+    pub counts: Rc<Counts>,
 }
 
 impl Entry {

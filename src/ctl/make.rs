@@ -81,7 +81,13 @@ impl<O: Copy> Control<O> {
         }
         let device = Rc::new(device);
         let config = RefCell::new(config);
-        Ok(Rc::new(Entry { config, device, opens: Cell::new(0), mtime: Cell::new(0) }))
+        Ok(Rc::new(Entry {
+            config,
+            device,
+            opens: Cell::new(0),
+            mtime: Cell::new(0),
+            counts: Rc::default(),
+        }))
     }
 }
 

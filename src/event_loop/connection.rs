@@ -1,15 +1,21 @@
 //! One client: its bytes in, its session, its bytes out.
 
 use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use styx::buffer::{Buffer, Output};
-use styx::frame::split_frame;
+use styx::frame::{header, split_frame};
 use styx::server::{Answer, Ename, Fatal, Limits, MAX_MSIZE, RequestId, Session};
+use tracing::Span;
 
 use super::host::Host;
 use super::stream::Stream;
+use super::trace;
+use super::watch::Watch;
 use crate::limits;
+use crate::observe;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
 /// How many bytes are read from a client at one time: twice what came the last time, between these.
@@ -35,17 +41,27 @@ fn inferno_auth_error() -> Vec<u8> {
     format!("!{:03}\n{USE_MOUNT_A}", USE_MOUNT_A.len()).into_bytes()
 }
 
+/// How long a buffer is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// Buffers that nobody uses, so that their memory is not fetched from the system and given back
 /// again for each message.
 #[derive(Default)]
-pub(super) struct Buffers(Vec<Buffer>);
+pub(super) struct Buffers {
+    /// The last one that was given back is the first to be lent.
+    spare: Vec<Buffer>,
+    /// How many of them, the first ones, nobody has needed since the last look.
+    unused: usize,
+    next_look: Option<Instant>,
+}
 
 impl Buffers {
     fn lend(&mut self, buffer: &mut Buffer) {
         if buffer.memory() == 0
-            && let Some(spare) = self.0.pop()
+            && let Some(spare) = self.spare.pop()
         {
             *buffer = spare;
+            self.unused = self.unused.min(self.spare.len());
         }
     }
 
@@ -54,9 +70,23 @@ impl Buffers {
             return;
         }
         let spare = std::mem::take(buffer);
-        if self.0.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
-            self.0.push(spare);
+        if self.spare.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
+            self.spare.push(spare);
         }
+    }
+
+    /// Gives the memory of those that nobody needs back to the system.
+    pub fn look(&mut self, now: Instant) {
+        if self.next_look.is_none_or(|at| at <= now) {
+            self.spare.drain(..self.unused);
+            self.unused = self.spare.len();
+            self.next_look = (self.unused > 0).then_some(now + KEPT);
+        }
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 }
 
@@ -111,6 +141,7 @@ pub(super) struct Connection {
     stream: Stream,
     session: Session<File>,
     client: ClientId,
+    watch: Watch,
     input: Buffer,
     outgoing: Outgoing,
     /// How many bytes to read the next time.
@@ -123,11 +154,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(stream: Stream, client: ClientId, limits: Limits) -> Self {
+    pub fn new(
+        stream: Stream,
+        client: ClientId,
+        limits: Limits,
+        seen: Rc<observe::Connection>,
+    ) -> Self {
         Connection {
             stream,
             session: Session::new(limits),
             client,
+            watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
             room: LEAST_READ,
@@ -135,10 +172,6 @@ impl Connection {
             closing: false,
             ended: false,
         }
-    }
-
-    pub fn stream(&mut self) -> &mut Stream {
-        &mut self.stream
     }
 
     /// Something happened on the stream.
@@ -165,8 +198,12 @@ impl Connection {
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
-        match self.receive(world, host, buffers, listen) {
-            Ok(more) => match self.send(buffers) {
+        let _span = self.span().entered();
+        let received = self.receive(world, host, buffers, listen);
+        let sent = self.send(buffers);
+        self.end_turn(world, host.now);
+        match received {
+            Ok(more) => match sent {
                 Ok(()) if self.ended && !self.is_busy() => Turn::Over,
                 Ok(()) if more && !self.is_full() => Turn::More,
                 Ok(()) if self.ended => Turn::Last(self.client),
@@ -185,6 +222,22 @@ impl Connection {
                 Turn::Over
             }
         }
+    }
+
+    /// What happens now is this client's.
+    fn span(&self) -> Span {
+        let seen = &self.watch.connection;
+        tracing::debug_span!("connection", number = seen.number, peer = &*seen.peer)
+    }
+
+    /// What was answered in this turn, which began at `since`, and what is left.
+    fn end_turn(&self, world: &mut World, since: Instant) {
+        let seen = &self.watch.connection;
+        world.observed.end_turn(seen, since.elapsed().as_nanos() as u64);
+        seen.msize.set(if self.session.has_version() { self.session.msize() } else { 0 });
+        seen.fids.set(self.session.fids() as u32);
+        seen.pending.set(self.session.outstanding() as u32);
+        seen.unread.set(self.outgoing.waiting());
     }
 
     fn is_full(&self) -> bool {
@@ -216,7 +269,8 @@ impl Connection {
                     return Ok(over);
                 }
                 let before = self.outgoing.bytes.len();
-                self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
+                let out = &mut self.outgoing.bytes;
+                take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
                 done += frame.len();
                 taken += 1;
                 moved += frame.len() + self.outgoing.bytes.len() - before;
@@ -272,14 +326,50 @@ impl Connection {
             Ok(Payload::Done) => Ok(Answer::Done),
             Err(ename) => Err(ename),
         };
+        let _span = self.span().entered();
+        let before = self.outgoing.bytes.len();
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
+        let replies = &self.outgoing.bytes[before..];
+        self.watch.answered(replies, &mut visit.world.observed, visit.host.now);
+        if trace::is_wanted(visit.host.trace.as_ref()) {
+            trace::replies(visit.host.trace.as_mut(), self.watch.connection.number, replies);
+        }
     }
 
     /// The client is gone: what it had is given back.
     pub fn close(&mut self, world: &mut World, host: &mut Host) {
+        let seen = &self.watch.connection;
+        let (number, answered, failed) = (seen.number, seen.answered.get(), seen.failed.get());
+        tracing::info!(number, answered, failed, "a client is gone");
         self.session.close(&mut Visit { world, host, client: self.client });
+        world.observed.connections.remove(&self.client.0);
     }
+}
+
+/// One message: it is taken, counted, and shown to whoever wants to see it.
+fn take(
+    session: &mut Session<File>,
+    watch: &mut Watch,
+    frame: &[u8],
+    visit: &mut Visit<'_, Host>,
+    out: &mut Buffer,
+) -> Result<(), Fatal> {
+    let (before, number) = (out.len(), watch.connection.number);
+    let wanted = trace::is_wanted(visit.host.trace.as_ref());
+    let _span = wanted.then(|| {
+        let tag = header(frame).map(|(_, tag)| tag);
+        let span = tracing::debug_span!("request", tag).entered();
+        trace::request(visit.host.trace.as_mut(), number, frame);
+        span
+    });
+    session.receive(frame, visit, out)?;
+    let replies = &out[before..];
+    watch.took(frame, replies, &mut visit.world.observed, visit.host.now);
+    if wanted {
+        trace::replies(visit.host.trace.as_mut(), number, replies);
+    }
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ use styx::server::{Ename, Outcome};
 
 use super::links::Link;
 use super::logs::{Logs, Move};
+use super::trace::Trace;
 use super::workers::{Job, NewLog, NewState, Workers};
 use crate::ctl::{Finder, SaveLog};
 use crate::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
@@ -42,6 +43,8 @@ pub(super) struct Host {
     /// The configuration being restored is one that was kept: its logs must be there.
     pub restoring: bool,
     pub trial: bool,
+    /// Where every message is shown, if it is.
+    pub trace: Option<Trace>,
 }
 
 impl Host {

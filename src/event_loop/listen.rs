@@ -89,7 +89,7 @@ impl Listener {
 
     /// The next client; or why one that connected does not get in, which it learns by being hung up
     /// on: nothing is read from a stranger and nothing told.
-    pub fn accept(&self, admission: &Admission) -> io::Result<Result<Stream, String>> {
+    pub fn accept(&self, admission: &mut Admission) -> io::Result<Result<Stream, String>> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;

@@ -12,7 +12,11 @@ mod listen;
 mod logs;
 mod manager;
 mod reload;
+mod scrapes;
+mod spare;
 mod stream;
+mod trace;
+mod watch;
 mod workers;
 
 use std::collections::VecDeque;
@@ -38,6 +42,7 @@ use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
+use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
@@ -49,7 +54,10 @@ use listen::Listener;
 use logs::Logs;
 use reload::Reload;
 pub use reload::Reread;
+use scrapes::Scrapes;
+use spare::Spare;
 use stream::Stream;
+use trace::Trace;
 use workers::Workers;
 
 /// Events taken from the kernel at one time: more come with the next turn.
@@ -59,12 +67,13 @@ const EVENTS: usize = 1024;
 /// read their last replies.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long a listener rests when no more connections can be accepted (EMFILE).
+/// How long a listener rests when a connection can't even be accepted to be refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of this process's descriptors that open files of the exported root may take. The
-/// others are for clients, devices and what is open for a moment.
-const EXPORT_SHARE: (usize, usize) = (3, 4);
+/// The part of this process's descriptors that clients may take, and the part that open files of the
+/// exported root may take. What the one has too much of is left for the other, for devices and for
+/// what is open for a moment.
+const SHARE: (usize, usize) = (3, 4);
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -87,6 +96,8 @@ pub struct Options {
     pub state: Option<StateDir>,
     /// Each write is on stable storage before it is answered.
     pub sync_writes: bool,
+    /// The file in which every message is shown, if it is.
+    pub trace: Option<PathBuf>,
 }
 
 /// A server.
@@ -98,9 +109,12 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    scrapes: Scrapes,
+    spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
     clients: Slab<Client>,
+    most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
@@ -113,6 +127,7 @@ pub struct Server {
     reload: Reload,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
+    started: Instant,
     /// It was told to end, and does so by this time at the latest.
     ending: Option<Instant>,
     /// It serves standard input and output, and ends with them.
@@ -145,6 +160,9 @@ const KIND: u32 = 56;
 const LISTENER: usize = 1 << KIND;
 const LINK: usize = 2 << KIND;
 const CLIENT: usize = 3 << KIND;
+/// Listeners for metrics, and who asks for them.
+const SCRAPES: usize = 4 << KIND;
+const SCRAPE: usize = 5 << KIND;
 const INDEX: usize = (1 << 32) - 1;
 const GENERATION: u32 = (1 << 24) - 1;
 
@@ -176,8 +194,12 @@ impl Server {
             }
             false => None,
         };
-        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
+        let open_trace = |path: PathBuf| {
+            Trace::open(path.clone()).map_err(|error| named(&path.display(), error))
+        };
+        let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
         let uname = &options.settings.owner;
         links::add(&mut links, &options.names, uname, options.timeout);
@@ -193,8 +215,10 @@ impl Server {
             new_mirror: None,
             restoring: false,
             trial: false,
+            trace,
         };
         let mut world = World::new(options.settings, Rc::new(options.names), seconds());
+        world.observed.mounts = host.links.iter().map(|_| Rc::default()).collect();
         if options.sync_writes {
             world.transfers.sync_writes();
         }
@@ -205,8 +229,11 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            scrapes: Scrapes::default(),
+            spare: Spare::new(),
             resting: None,
             clients: Slab::new(),
+            most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -216,6 +243,7 @@ impl Server {
             limits: options.limits,
             reload: Reload::new(options.timeout),
             upkeep: None,
+            started: Instant::now(),
             ending: None,
             stdio: false,
         })
@@ -240,6 +268,23 @@ impl Server {
             self.admit(Stream::Stdio, true)?;
         }
         Ok(())
+    }
+
+    /// Serves the metrics over HTTP at these addresses, which must be those of sockets.
+    ///
+    /// # Errors
+    /// If it can't listen at one of them; the error says at which.
+    pub fn listen_for_scrapes(&mut self, addresses: &[Addr]) -> io::Result<()> {
+        for addr in addresses {
+            let listening = self.scrapes.listen(addr, &self.admission, self.poll.registry());
+            listening.map_err(|error| named(addr, error))?;
+        }
+        Ok(())
+    }
+
+    /// Where it serves the metrics in fact.
+    pub fn scrape_addresses(&self) -> Vec<Addr> {
+        self.scrapes.addresses()
     }
 
     /// Where it listens in fact: a port that was left open is filled in.
@@ -329,7 +374,8 @@ impl Server {
     }
 
     /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
-    /// it serves that. SIGHUP makes it reload what [`rereads`](Server::rereads) gave it. What is under way is finished, and what was written is on stable storage.
+    /// it serves that. SIGHUP makes it read again what [`rereads`](Server::rereads) says,
+    /// and open the trace anew. What is under way is finished, and what was written is on stable storage.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.
@@ -402,8 +448,10 @@ impl Server {
         }
         self.host.now = Instant::now();
         self.world.set_time(seconds());
+        self.observe();
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
+            self.spare.take_again();
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
         }
         for event in &events {
@@ -416,6 +464,11 @@ impl Server {
                     link.ready(self.poll.registry(), link_token(number), self.host.now);
                 }
                 CLIENT => self.happened(event),
+                SCRAPES => {
+                    let (number, now) = (token & INDEX, self.host.now);
+                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
+                }
+                SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
                 _ if self.stopper.told.load(Ordering::Acquire) => self.end(),
                 _ => {}
@@ -423,12 +476,28 @@ impl Server {
         }
         self.events = Some(events);
         self.end_handshakes();
+        self.scrapes.end_overdue(self.host.now);
         self.take_turns();
+        self.buffers.look(self.host.now);
         self.finish_jobs();
         self.deliver(saved);
+        if let Some(trace) = &mut self.host.trace {
+            trace.flush();
+        }
         let now = self.host.now;
         self.upkeep = self.world.upkeep(&mut self.host, now);
         Ok(())
+    }
+
+    /// What only the loop knows, for those who will ask in this turn.
+    fn observe(&mut self) {
+        let seen = &mut self.world.observed;
+        seen.millis = self.host.now.duration_since(self.started).as_millis() as u64;
+        seen.jobs = self.host.workers.under_way();
+        for (link, mount) in self.host.links.iter().zip(&seen.mounts) {
+            mount.up.set(link.mount.is_up());
+            mount.pending.set(link.mount.outstanding());
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -437,8 +506,9 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let next =
-            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        let links = links.chain(self.scrapes.deadline());
+        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
+        let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -480,6 +550,7 @@ impl Server {
         manager::tell(&[NotifyState::Stopping]);
         self.ending = Some(Instant::now() + LAST_WORDS);
         self.listeners.clear();
+        self.scrapes.end();
         self.release(None);
         let now = Instant::now();
         self.host.links.iter_mut().for_each(|link| link.end(now));

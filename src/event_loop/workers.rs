@@ -183,6 +183,11 @@ impl Workers {
         self.jobs.send(job).expect("the threads live as long as this, and never panic");
     }
 
+    /// How many jobs have not come back.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// The next job that is done.
     pub fn next(&mut self) -> Option<Outcome> {
         if self.under_way == 0 {

@@ -187,6 +187,10 @@ impl LocalFile {
         LocalFile { file: Arc::new(fd.into()), key, length, changes, is_memory }
     }
 
+    pub(super) fn changes(&self) -> &Arc<AtomicU32> {
+        &self.changes
+    }
+
     pub(super) fn host_file(&self) -> &Arc<HostFile> {
         &self.file
     }

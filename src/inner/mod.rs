@@ -10,6 +10,8 @@ pub mod remote;
 
 use std::io::IoSliceMut;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use styx::enames;
 use styx::server::Outcome;
@@ -55,6 +57,16 @@ impl Inner {
             Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
             Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
             Inner::Device(device) => device.homes(),
+        }
+    }
+
+    /// How often each of its files was changed through this server.
+    fn changes(&self) -> Vec<Arc<AtomicU32>> {
+        match self {
+            Inner::File(File::Local(file)) => vec![file.changes().clone()],
+            Inner::File(File::Remote(file)) => vec![file.changes().clone()],
+            Inner::Device(device) => device.changes(),
+            Inner::Ctl | Inner::Absent(_) => Vec::new(),
         }
     }
 }

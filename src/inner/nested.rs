@@ -1,7 +1,8 @@
 //! One of our own devices: its arithmetic together with what it is made of.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{File, Inner};
 use crate::device::crypt::Cipher;
@@ -23,11 +24,9 @@ pub struct Device {
     mirror: Option<RefCell<Mirror>>,
     /// What follows from what it is made of.
     measure: Cell<Measure>,
-    /// Grows with every change of its bytes.
-    version: Rc<Cell<u32>>,
-    /// The versions of the devices that are or were inside it, which it shares bytes with: one that
-    /// is left out would let the sum go back.
-    below: RefCell<Vec<Rc<Cell<u32>>>>,
+    /// How often each of the files that are or were below it was changed, by whatever device. One
+    /// that is left out would let the sum go back.
+    changes: RefCell<Vec<Arc<AtomicU32>>>,
     /// It was deleted: nobody reaches it any more but through the devices that are made of it.
     gone: Cell<bool>,
 }
@@ -80,15 +79,13 @@ impl Device {
             mirror: (*geometry.kind() == Kind::Mirror).then(mirror),
             measure: Cell::new(Measure::of(&inner)),
             gone: Cell::new(false),
-            version: Rc::default(),
-            below: RefCell::default(),
+            changes: RefCell::default(),
             cipher: None,
             geometry,
-            inner: RefCell::default(),
+            inner: RefCell::new(inner),
             rules,
         };
-        inner.iter().for_each(|inner| device.add_versions(inner));
-        device.inner.replace(inner);
+        device.add_changes();
         device
     }
 
@@ -98,9 +95,8 @@ impl Device {
     }
 
     /// Puts another inner file in the place of one: the one that was there. Who has changed
-    /// something [measures](Device::measure_again) all devices above it again.
+    /// something [measures](Device::measure_again) this and all devices above it again.
     pub fn put(&self, place: usize, inner: Inner) -> Inner {
-        self.add_versions(&inner);
         std::mem::replace(&mut self.inner.borrow_mut()[place], inner)
     }
 
@@ -108,7 +104,7 @@ impl Device {
     /// than before.
     pub fn measure_again(&self) -> bool {
         let measure = Measure::of(&self.inner());
-        self.measure.replace(measure) != measure
+        self.add_changes() | (self.measure.replace(measure) != measure)
     }
 
     /// Whether this is the device, or it is made of it.
@@ -120,14 +116,14 @@ impl Device {
         std::ptr::eq(self, device) || self.inner().iter().any(reaches)
     }
 
-    fn add_versions(&self, inner: &Inner) {
-        let Inner::Device(inner) = inner else { return };
-        let mut below = self.below.borrow_mut();
-        for version in inner.versions() {
-            if !below.iter().any(|other| Rc::ptr_eq(other, &version)) {
-                below.push(version);
-            }
-        }
+    /// From now on what is changed in its files counts: whether there are others than before.
+    fn add_changes(&self) -> bool {
+        let mut changes = self.changes.borrow_mut();
+        let before = changes.len();
+        changes.extend(self.inner().iter().flat_map(Inner::changes));
+        changes.sort_unstable_by_key(Arc::as_ptr);
+        changes.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        changes.len() > before
     }
 
     /// How many files one transfer can reach at most, each counted as often as it is reached.
@@ -145,21 +141,16 @@ impl Device {
         Device { cipher, ..self }
     }
 
-    fn versions(&self) -> Vec<Rc<Cell<u32>>> {
-        self.below.borrow().iter().chain(std::iter::once(&self.version)).cloned().collect()
+    pub(super) fn changes(&self) -> Vec<Arc<AtomicU32>> {
+        self.changes.borrow().clone()
     }
 
-    /// Grows whenever its bytes are changed, through it or through a device inside it.
+    /// Moves whenever its bytes are changed: through it, a device inside it, or any other that has
+    /// a file with it in common.
     pub fn version(&self) -> u32 {
-        let below = self.below.borrow();
-        below.iter().fold(self.version.get(), |sum, other| sum.wrapping_add(other.get()))
-    }
-
-    /// Its bytes were changed, and with them those of the devices inside it.
-    pub fn changed(&self) {
-        for version in self.below.borrow().iter().chain(std::iter::once(&self.version)) {
-            version.set(version.get().wrapping_add(1));
-        }
+        let changes = self.changes.borrow();
+        let counts = changes.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.fold(0, u32::wrapping_add)
     }
 
     /// Which servers its files are on: bit n for mount n, modulo 64, none for this machine.

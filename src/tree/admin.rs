@@ -1,6 +1,10 @@
 //! The admin tree: what is known of the mirrors, and what a person can have done to them. The ds
 //! `ctl` knows none of these verbs, so that it stays exactly what ds(3) says.
 
+mod metrics;
+mod overview;
+
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -10,8 +14,11 @@ use styx::{Qid, Stat, dm, enames, qt};
 
 use super::journal::date;
 use super::{Owner, World};
-use crate::ctl::{Entry, Finder, Kind, Replacement};
+use crate::ctl::{Entry, Finder, Replacement};
 use crate::integrity::Service;
+use crate::limits;
+
+pub(super) use metrics::metrics;
 
 /// A file of this tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +27,40 @@ pub enum Node {
     Root,
     /// What is to be done; a read says what the last message did.
     Ctl,
-    /// What is known now.
-    Status,
     /// What happens: a read waits for it. Opened at this place of the journal.
     Event(u64),
+    /// A text that is made when its start is read. Of an open file, the number of the opening; else 0.
+    Text(Text, u64),
+}
+
+/// What a text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// The mirrors and their legs.
+    Status,
     /// What has happened.
     Log,
+    /// The devices and what they are made of.
+    Devices,
+    /// The clients.
+    Connections,
+    /// What has been done.
+    Stats,
+    /// All that can be counted, as OpenMetrics.
+    Metrics,
 }
 
 /// The files, in the order of the directory.
-const FILES: [(&str, Node); 4] =
-    [("ctl", Node::Ctl), ("status", Node::Status), ("event", Node::Event(0)), ("log", Node::Log)];
+const FILES: [(&str, Node); 8] = [
+    ("ctl", Node::Ctl),
+    ("status", Node::Text(Text::Status, 0)),
+    ("event", Node::Event(0)),
+    ("log", Node::Text(Text::Log, 0)),
+    ("devices", Node::Text(Text::Devices, 0)),
+    ("connections", Node::Text(Text::Connections, 0)),
+    ("stats", Node::Text(Text::Stats, 0)),
+    ("metrics", Node::Text(Text::Metrics, 0)),
+];
 
 /// Beyond the qid paths of devices, whose directories are numbered from 0 in the bits above 16.
 const FIRST_PATH: u64 = 1 << 62;
@@ -45,16 +75,33 @@ const MAX_MESSAGE: usize = 4096;
 
 const VERBS: &str = "resync, verify, repair, fail, replace, pause, resume or rate";
 
+/// What is kept for the readers of this tree.
+#[derive(Debug, Default)]
+pub(super) struct Admin {
+    /// What the last message to ctl did.
+    answer: String,
+    /// How often a text has been opened.
+    openings: u64,
+    /// Texts by the number of the opening, the oldest first.
+    texts: VecDeque<(u64, String)>,
+}
+
+impl Node {
+    /// Its place in [`FILES`]; `None` of the directory.
+    fn place(self) -> Option<usize> {
+        let same = |other: Node| match (self, other) {
+            (Node::Text(text, _), Node::Text(other, _)) => text == other,
+            (Node::Event(_), Node::Event(_)) => true,
+            (node, other) => node == other,
+        };
+        FILES.iter().position(|&(_, node)| same(node))
+    }
+}
+
 pub(super) fn qid(world: &World, node: Node) -> Qid {
-    let number = |node: Node| match node {
-        Node::Root => 0,
-        Node::Ctl => 1,
-        Node::Status => 2,
-        Node::Event(_) => 3,
-        Node::Log => 4,
-    };
+    let number = node.place().map_or(0, |place| place as u64 + 1);
     let kind = if node == Node::Root { qt::DIR } else { qt::FILE };
-    Qid { kind, vers: world.upkeep.journal.end() as u32, path: FIRST_PATH + number(node) }
+    Qid { kind, vers: world.upkeep.journal.end() as u32, path: FIRST_PATH + number }
 }
 
 pub(super) fn walk(node: Node, name: &str) -> Result<Node, Ename> {
@@ -69,23 +116,29 @@ pub(super) fn walk(node: Node, name: &str) -> Result<Node, Ename> {
 }
 
 /// The node that a fid opened now stands for.
-pub(super) fn opened(world: &World, node: Node, writes: bool) -> Result<Node, Ename> {
+pub(super) fn opened(world: &mut World, node: Node, writes: bool) -> Result<Node, Ename> {
     match node {
-        Node::Root | Node::Status | Node::Event(_) | Node::Log if writes => {
-            Err(enames::EPERM.into())
-        }
+        Node::Root | Node::Event(_) | Node::Text(..) if writes => Err(enames::EPERM.into()),
         Node::Event(_) => Ok(Node::Event(world.upkeep.journal.end())),
+        Node::Text(text, _) => {
+            world.admin.openings += 1;
+            Ok(Node::Text(text, world.admin.openings))
+        }
         node => Ok(node),
     }
 }
 
+/// A fid is gone: what was kept for it.
+pub(super) fn closed(world: &mut World, node: Node) {
+    if let Node::Text(_, opening) = node {
+        world.admin.texts.retain(|&(other, _)| other != opening);
+    }
+}
+
 pub(super) fn entry<R>(world: &World, node: Node, with: impl FnOnce(&Stat<'_>) -> R) -> R {
-    let (name, mode) = match node {
-        Node::Root => ("admin", DIR_MODE),
-        Node::Ctl => ("ctl", 0o660),
-        Node::Status => ("status", 0o444),
-        Node::Event(_) => ("event", 0o444),
-        Node::Log => ("log", 0o444),
+    let (name, mode) = match node.place() {
+        None => ("admin", DIR_MODE),
+        Some(place) => (FILES[place].0, if node == Node::Ctl { 0o660 } else { 0o444 }),
     };
     let owner = world.settings.owner.as_str();
     with(&Stat {
@@ -112,6 +165,13 @@ pub(super) fn list(world: &World, cursor: u64, mut entries: DirEntries) -> DirEn
     entries
 }
 
+fn give(text: &str, offset: u64, data: &mut [u8]) -> Outcome<usize> {
+    let start = usize::try_from(offset).map_or(text.len(), |at| at.min(text.len()));
+    let count = (text.len() - start).min(data.len());
+    data[..count].copy_from_slice(&text.as_bytes()[start..start + count]);
+    Poll::Ready(Ok(count))
+}
+
 pub(super) fn read(
     world: &mut World,
     node: Node,
@@ -119,17 +179,10 @@ pub(super) fn read(
     offset: u64,
     data: &mut [u8],
 ) -> Outcome<usize> {
-    let mut give = |text: &[u8]| {
-        let start = usize::try_from(offset).map_or(text.len(), |at| at.min(text.len()));
-        let count = (text.len() - start).min(data.len());
-        data[..count].copy_from_slice(&text[start..start + count]);
-        Poll::Ready(Ok(count))
-    };
     match node {
         Node::Root => Poll::Ready(Err(enames::EPERM.into())),
-        Node::Ctl => give(world.admin_answer.as_bytes()),
-        Node::Status => give(status(world).as_bytes()),
-        Node::Log => give(world.upkeep.journal.text().as_bytes()),
+        Node::Ctl => give(&world.admin.answer, offset, data),
+        Node::Text(text, opening) => give(kept(world, text, opening, offset), offset, data),
         Node::Event(start) => {
             let place = start.saturating_add(offset);
             let journal = &mut world.upkeep.journal;
@@ -146,6 +199,30 @@ pub(super) fn read(
     }
 }
 
+/// The text that a reader has begun to read; a new one at its start.
+fn kept(world: &mut World, text: Text, opening: u64, offset: u64) -> &str {
+    let texts = &world.admin.texts;
+    let place = texts.iter().position(|&(other, _)| other == opening);
+    if let Some(place) = place.filter(|_| offset > 0) {
+        return &world.admin.texts[place].1;
+    }
+    let made = match text {
+        Text::Status => status(world),
+        Text::Log => world.upkeep.journal.text().to_string(),
+        Text::Devices => overview::devices(world),
+        Text::Connections => overview::connections(world),
+        Text::Stats => overview::stats(world),
+        Text::Metrics => metrics(world),
+    };
+    let texts = &mut world.admin.texts;
+    texts.retain(|&(other, _)| other != opening);
+    if texts.len() >= limits::TEXTS {
+        texts.pop_front();
+    }
+    texts.push_back((opening, made));
+    texts.back().map_or("", |(_, text)| text)
+}
+
 /// Every device, and for each mirror its legs: a line each, of words in a fixed order.
 pub(super) fn status(world: &World) -> String {
     let pace = &world.upkeep.pace;
@@ -153,26 +230,14 @@ pub(super) fn status(world: &World) -> String {
     let mut text = format!("upkeep {word} rate {}\n", pace.rate());
     for (_, _, entry) in world.control.table().iter() {
         let config = entry.config();
-        let name = words::join([format!("{}/{}", config.dir, config.name)]);
+        let name = overview::word(&format!("{}/{}", config.dir, config.name));
         let length = entry.device.geometry.length();
         let Some(mirror) = entry.device.mirror() else {
-            let kind = match config.kind {
-                Kind::Mirror => "mirror",
-                Kind::Cat => "cat",
-                Kind::Inter => "inter",
-                Kind::Part { .. } => "part",
-                Kind::Crypt { .. } => "crypt",
-            };
+            let kind = overview::kind(&entry.device);
             text.push_str(&format!("{kind} {name} length {length}\n"));
             continue;
         };
-        let any = |service| mirror.legs().iter().any(|leg| leg.service == service);
-        let stale = mirror.legs().iter().any(|leg| !leg.stale.is_empty());
-        let state = match () {
-            () if any(Service::Out) || any(Service::Held) => "degraded",
-            () if any(Service::CatchingUp) || stale => "resyncing",
-            () => "equal",
-        };
+        let state = overview::mirror_state(&mirror);
         let (region, marked) = (mirror.scale().region(), mirror.bytes(mirror.marked()));
         text.push_str(&format!(
             "mirror {name} {state} length {length} region {region} marked {marked}"
@@ -191,7 +256,7 @@ pub(super) fn status(world: &World) -> String {
             let word = if leg.absent { "absent" } else { leg.service.word() };
             let resynced = leg.resynced;
             let file = config.inner.get(number).cloned().unwrap_or_default();
-            let file = words::join([file]);
+            let file = overview::word(&file);
             text.push_str(&format!(
                 "leg {name} {number} {word} stale {stale} resynced {resynced} left {left}s file {file}"
             ));
@@ -202,7 +267,7 @@ pub(super) fn status(world: &World) -> String {
                 text.push_str(&format!(" since {}", date(leg.since)));
             }
             if leg.service != Service::In {
-                text.push_str(&format!(" why {}", words::join([leg.why.clone()])));
+                text.push_str(&format!(" why {}", overview::word(&leg.why)));
             }
             text.push('\n');
         }
@@ -266,7 +331,7 @@ pub(super) fn tell(world: &mut World, Said { text, dry_run }: Said) {
         world.upkeep.wake();
         world.control.stirred().set(true);
     }
-    world.admin_answer = format!("{}{text}\n", if dry_run { "would: " } else { "" });
+    world.admin.answer = format!("{}{text}\n", if dry_run { "would: " } else { "" });
 }
 
 fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<Rest, Ename> {

@@ -119,6 +119,7 @@ impl Upkeep {
 impl World {
     /// A client asked for something, so upkeep gives way.
     pub fn client_came(&mut self, now: Instant) {
+        self.turn = Some(now);
         self.upkeep.pace.client_came(now);
     }
 
@@ -357,9 +358,6 @@ impl World {
     fn step_ended(&mut self, copied: Option<Copied>, time: u64) {
         match self.upkeep.job.take() {
             Some(Job::Copy(entry, step)) => {
-                if matches!(copied, Some(Copied::Differed(_))) {
-                    entry.device.changed();
-                }
                 let ended = match copied {
                     Some(Copied::Same | Copied::Differed(_)) => Stepped::Equal,
                     Some(Copied::SourceFailed(_)) => Stepped::SourceFailed,

@@ -17,7 +17,10 @@ fn the_tree_lists_its_files_and_refuses_what_it_must() {
     let mut client = Client::mount(program.dial(), 8216, "admin").expect("a client");
     let names: Vec<String> =
         client.ls(&[] as &[&str]).expect("a list").into_iter().map(|entry| entry.name).collect();
-    assert_eq!(names, ["ctl", "status", "event", "log"]);
+    assert_eq!(
+        names,
+        ["ctl", "status", "event", "log", "devices", "connections", "stats", "metrics"]
+    );
     assert!(text(&mut client, "status").expect("read").starts_with("upkeep running rate "));
     assert!(client.write(&["status"], 0, b"x").is_err());
     for (message, expected) in [

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use styx::server::Ename;
 use styx::{IOHDRSZ, MAXWELEM, NOFID, Qid, Stat, Tmsg, UpTo16, enames, mtype, omode, qt};
 
 use super::{Asked, Broken, Cause, Done, JobId, Mount, ROOT, State};
-use crate::inner::DEVICE_TYPE;
+use crate::inner::{DEVICE_TYPE, FileKey};
 use crate::namespace::{Failure, Walked};
 use styx::client::ProtocolError;
 
@@ -21,6 +23,8 @@ struct Handle {
     mount: usize,
     index: usize,
     identity: Identity,
+    /// How often it was changed (see [`Changes`](crate::inner::changes::Changes)).
+    changes: Arc<AtomicU32>,
     dropped: Rc<RefCell<Vec<usize>>>,
 }
 
@@ -49,6 +53,10 @@ impl RemoteFile {
     /// The length that it had when it was opened first, in bytes.
     pub fn length(&self) -> u64 {
         self.0.identity.length
+    }
+
+    pub(in crate::inner) fn changes(&self) -> &Arc<AtomicU32> {
+        &self.0.changes
     }
 
     /// How many devices deep it is, if it is a device of another dsfs; else 0.
@@ -286,11 +294,12 @@ impl Mount {
         let most = self.client.msize() - IOHDRSZ;
         let iounit = if iounit == 0 { most } else { iounit.min(most) };
         let (mount, dropped) = (self.number, self.dropped.clone());
+        let changes = self.changes.of(FileKey::Remote(mount, identity.qid_path));
         let Some(state) = self.file(file) else { return self.clunk(fid, now) };
         state.open = Ok(OpenFid { fid, iounit });
         state.identity = Some(identity);
         if let Some(job) = state.job.take() {
-            let handle = Handle { mount, index: file.index, identity, dropped };
+            let handle = Handle { mount, index: file.index, identity, changes, dropped };
             self.done.push_back(Done::Opened(job, Ok(RemoteFile(Rc::new(handle)))));
         }
     }

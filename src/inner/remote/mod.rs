@@ -23,6 +23,7 @@ use styx::{NOFID, Rmsg, Tmsg, enames};
 use thiserror::Error;
 
 use super::Op;
+use super::changes::Changes;
 use crate::namespace::{Failure, Walked};
 use files::{FileId, FileState, Identity, Walking};
 use parts::Split;
@@ -155,6 +156,8 @@ pub struct Mount {
     files: Slab<FileState>,
     /// Files whose last handle was dropped.
     dropped: Rc<RefCell<Vec<usize>>>,
+    /// How often each file was changed through this server.
+    changes: Changes,
     splits: Slab<Split>,
     /// Reads and writes that have more to send than there is room for.
     unsent: VecDeque<usize>,
@@ -182,6 +185,7 @@ impl Mount {
             waiting: VecDeque::new(),
             files: Slab::new(),
             dropped: Rc::default(),
+            changes: Changes::default(),
             splits: Slab::new(),
             unsent: VecDeque::new(),
             fids: ROOT,
@@ -226,7 +230,12 @@ impl Mount {
 
     /// Whether something that was asked has no answer yet.
     pub fn is_busy(&self) -> bool {
-        self.client.outstanding() > 0
+        self.outstanding() > 0
+    }
+
+    /// How many requests have no answer yet.
+    pub fn outstanding(&self) -> usize {
+        self.client.outstanding()
     }
 
     /// The next result of something that was asked.

@@ -1,6 +1,7 @@
 //! Reads, writes and syncs of the files of a mount. A transfer that is larger than the server's
 //! iounit goes out in parts, and is put together again when they have come back.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use styx::server::Ename;
@@ -84,6 +85,7 @@ impl Mount {
         now: Instant,
     ) -> Result<(), Ename> {
         let split = self.split(file, (offset, data.len()), true, op)?;
+        file.changes().fetch_add(1, Ordering::Relaxed);
         self.start(split, data, now);
         Ok(())
     }
