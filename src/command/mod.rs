@@ -22,6 +22,7 @@ pub mod status;
 pub mod top;
 pub mod trace;
 pub mod tree;
+mod upkeep;
 pub mod write;
 pub mod zeros;
 
@@ -63,6 +64,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Legs of a mirror that are not equal, or not known to be: what the status says of it.
+    #[error("the legs are not equal:\n{0}")]
+    NotEqual(String),
     /// The transcript of `lab15` is not the lab's.
     #[error("{0} of the lab's commands did not do what the lab says")]
     Differs(usize),

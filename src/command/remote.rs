@@ -39,6 +39,11 @@ pub(super) fn msize() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 impl Remote {
+    /// Whether this is the tree of who looks after the mirrors.
+    pub(super) fn is_admin(&self) -> bool {
+        self.aname == "admin"
+    }
+
     /// Connects and attaches.
     pub(super) fn connect(&self) -> Result<Client, Error> {
         Client::connect(&self.server.addr, &self.aname, self.server.msize)

@@ -252,7 +252,8 @@ pub(super) fn status(world: &World) -> String {
         for (number, leg) in mirror.legs().iter().enumerate() {
             let stale = mirror.bytes(&leg.stale);
             let left = stale.div_ceil(pace.rate());
-            let (word, resynced) = (leg.service.word(), leg.resynced);
+            let word = if leg.absent { "absent" } else { leg.service.word() };
+            let resynced = leg.resynced;
             let file = config.inner.get(number).cloned().unwrap_or_default();
             let file = overview::word(&file);
             text.push_str(&format!(

@@ -1,27 +1,13 @@
 //! What a long copy says of itself at a terminal, and nowhere else.
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
 use super::Server;
 use super::support::program::eventually;
-
-/// A terminal: our end of it, and the program's.
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&ours).expect("it is ours");
-    unlockpt(&ours).expect("it is ours");
-    let name = ptsname(&ours, Vec::new()).expect("it has a name");
-    let name = name.to_str().expect("it is text");
-    let theirs = File::options().read(true).write(true).open(name).expect("it is there");
-    (ours.into(), theirs.into())
-}
+use super::support::terminal::terminal;
 
 /// Writes a byte at a time for as long as it takes until the terminal shows something.
 #[test]

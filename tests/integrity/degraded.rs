@@ -15,7 +15,7 @@ fn a_mirror_starts_without_a_leg_and_has_it_back_after_a_restart() {
     let said = status(&program);
     assert!(said.contains("mirror ds/m0 degraded length 1048576"), "{said}");
     assert!(
-        said.contains("m0 0 out") && said.contains("why '''c0'' file does not exist'"),
+        said.contains("m0 0 absent") && said.contains("why '''c0'' file does not exist'"),
         "{said}"
     );
     assert!(ds(&program).read_all(&["m0"]).expect("read") == first_bytes());
@@ -24,7 +24,7 @@ fn a_mirror_starts_without_a_leg_and_has_it_back_after_a_restart() {
     admin(&program, "resync m0").expect("understood");
     admin(&program, "repair m0 from 0").expect_err("it is not there");
     admin(&program, "fail m0 1").expect_err("the last one stays");
-    assert!(status(&program).contains("m0 0 out"));
+    assert!(status(&program).contains("m0 0 absent"));
     drop(program);
     fs::rename(&away, lab.chunk(0)).expect("moved back");
     let program = lab.serve().start();
@@ -61,7 +61,7 @@ fn a_server_that_is_away_at_the_start_is_a_leg_that_is_out() {
     far.stop();
     let program = lab.serve().start();
     let said = status(&program);
-    assert!(said.contains("m0 0 out") && said.contains("m0 1 in-service"), "{said}");
+    assert!(said.contains("m0 0 absent") && said.contains("m0 1 in-service"), "{said}");
     ds(&program).write(&["m0"], 70_000, b"newer").expect("written");
     far.come_back();
     // The same name brings it back without a restart.
@@ -83,6 +83,8 @@ fn without_a_leg_that_was_in_service_or_without_what_else_is_there_no_start() {
     let lab = Lab::new();
     let program = lab.start();
     admin(&program, "fail m0 1").expect("one leg can go");
+    // No write is answered before the log says so.
+    ds(&program).write(&["m0"], 0, &first_bytes()[..1]).expect("written");
     drop(program);
     let away = lab.place.root().join("away");
     fs::rename(lab.chunk(0), &away).expect("moved");

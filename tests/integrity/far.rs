@@ -9,7 +9,7 @@ use crate::support::fault_tree::{Action, Effect};
 use crate::support::program::{Program, eventually};
 
 /// The first leg is on another server.
-fn remote_lab() -> (FaultServer, Lab, Program) {
+pub fn remote_lab() -> (FaultServer, Lab, Program) {
     let far = FaultServer::start();
     far.tree().create("c0", first_bytes(), 0o666);
     let lab = Lab::with_remote(&far.dial());
@@ -18,7 +18,7 @@ fn remote_lab() -> (FaultServer, Lab, Program) {
     (far, lab, program)
 }
 
-fn far_bytes(far: &FaultServer) -> Vec<u8> {
+pub fn far_bytes(far: &FaultServer) -> Vec<u8> {
     let tree = far.tree();
     let id = tree.find("c0").expect("there");
     tree.data(id).to_vec()
@@ -103,7 +103,7 @@ fn a_leg_that_a_short_read_finds_cut_is_healed_over_there_too() {
 }
 
 /// What a real devds says to the wstat that asks for a sync.
-fn refuse_syncs(far: &FaultServer, name: &str) {
+pub fn refuse_syncs(far: &FaultServer, name: &str) {
     far.tree().fault(name, Action::Sync, Effect::Error("permission denied".into()), None);
 }
 

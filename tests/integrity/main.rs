@@ -14,3 +14,4 @@ mod place;
 mod replace;
 mod shared;
 mod state;
+mod watch;

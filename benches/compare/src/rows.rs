@@ -45,6 +45,10 @@ pub enum Kind {
     Idle,
     /// dsfs alone, and while another client streams from the disk.
     Cold,
+    /// A mirror of dsfs without a state directory, and with one, all of its regions being marked.
+    State,
+    /// A mirror of dsfs alone, and while this message to its admin tree is carried out.
+    Upkeep(&'static [&'static str]),
 }
 
 /// What dsfs is to reach.
@@ -199,6 +203,27 @@ pub const ROWS: &[Row] = &[
         title: "4 KiB reads, one at a time, beside a client that streams from the disk",
         load: load(Op::Read, K4, 1, 1),
         kind: Kind::Cold,
+        goals: &[Goal::P99(2.0)],
+    },
+    Row {
+        key: "state",
+        title: "random 4 KiB writes to a mirror of two, 32 in flight, --state beside without",
+        load: load(Op::Write, K4, 1, 32),
+        kind: Kind::State,
+        goals: &[Goal::Base(0.85)],
+    },
+    Row {
+        key: "resync",
+        title: "4 KiB reads of a mirror, one at a time, beside a resync",
+        load: load(Op::Read, K4, 1, 1),
+        kind: Kind::Upkeep(&["repair", "m", "from", "0"]),
+        goals: &[Goal::P99(2.0)],
+    },
+    Row {
+        key: "verify",
+        title: "4 KiB reads of a mirror, one at a time, beside a verify",
+        load: load(Op::Read, K4, 1, 1),
+        kind: Kind::Upkeep(&["verify", "m"]),
         goals: &[Goal::P99(2.0)],
     },
 ];
