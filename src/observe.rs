@@ -97,23 +97,23 @@ pub struct Requests {
     turn: (u64, u64),
 }
 
-/// One client, for as long as it is connected.
+/// One client, for as long as it is connected. There may be thousands that do nothing, so it is small.
 #[derive(Debug, Default)]
 pub struct Connection {
     /// Counted from 1, since the server was started.
     pub number: u64,
     /// Where it comes from.
-    pub peer: String,
+    pub peer: Box<str>,
     /// When it came, in seconds since 1970.
     pub since: u32,
     /// Who it said it is when it attached last, and to which tree.
-    pub attached: RefCell<(String, String)>,
+    pub attached: RefCell<(Box<str>, Box<str>)>,
     /// The msize in force, in bytes.
     pub msize: Cell<u32>,
     /// Fids that it has.
-    pub fids: Cell<usize>,
+    pub fids: Cell<u32>,
     /// Requests under way.
-    pub pending: Cell<usize>,
+    pub pending: Cell<u32>,
     /// Bytes of replies that it has not taken.
     pub unread: Cell<usize>,
     /// Requests that were answered, with an error or without.
@@ -189,7 +189,7 @@ const NAME: usize = 64;
 impl Connection {
     /// Its client attached to a tree as this user.
     pub fn attached(&self, user: &str, tree: &str) {
-        let start = |name: &str| name[..name.floor_char_boundary(NAME)].to_string();
+        let start = |name: &str| name[..name.floor_char_boundary(NAME)].into();
         *self.attached.borrow_mut() = (start(user), start(tree));
     }
 }
@@ -233,7 +233,7 @@ impl Server {
     }
 
     /// A client came.
-    pub fn came(&mut self, client: usize, peer: String, since: u32) -> Rc<Connection> {
+    pub fn came(&mut self, client: usize, peer: Box<str>, since: u32) -> Rc<Connection> {
         self.accepted += 1;
         let connection =
             Rc::new(Connection { number: self.accepted, peer, since, ..Connection::default() });

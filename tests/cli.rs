@@ -81,7 +81,7 @@ fn help_and_version_are_0() {
 fn no_server_is_1_and_the_error_says_how_to_start_one() {
     let addr = nobody();
     let start = format!("dsfs serve --listen '{addr}'");
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 11] = [
         &["ls"],
         &["read", "m0"],
         &["write", "m0", "--text", "text"],
@@ -89,6 +89,10 @@ fn no_server_is_1_and_the_error_says_how_to_start_one() {
         &["rm", "m0"],
         &["ctl"],
         &["ctl", "cat", "c0"],
+        &["tree"],
+        &["map", "m0"],
+        &["status"],
+        &["top"],
     ];
     for command in commands {
         let args = [command, &["-a", &addr]].concat();

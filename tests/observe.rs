@@ -6,7 +6,9 @@ mod support;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -289,6 +291,104 @@ fn status_and_top_show_a_degraded_mirror_and_why() {
     assert!(lines[4].starts_with("ds/m0 mirror") && lines[4].contains("degraded"), "{screen}");
     assert!(lines[5].contains("/b") && lines[5].contains("held"), "{screen}");
     assert!(screen.contains("the leg is out until resync m0"), "{screen}");
+}
+
+#[test]
+fn a_server_that_is_gone_makes_unreachable_what_is_made_of_it() {
+    let place = place();
+    let other = FaultServer::start();
+    other.tree().create("far", vec![7; 1 << 20], 0o666);
+    let mount = format!("bind #U /\nbind #k/ds /ds\nmount -A {} /n/far\n", other.dial());
+    let names = place.file("namespace", &mount);
+    let program = serve(&place).option("--namespace", &names).start();
+    configure(&program, &["cat c0 /n/far/far", "mirror m0 ds/c0 /a"]);
+    let tree = ok(&program, &["tree"]);
+    let file = format!("/n/far/far  remote  1M  at {}\n", other.dial());
+    assert!(tree.contains(&file), "{tree}");
+    let stats = text(&program, "stats");
+    assert!(
+        stats.contains(&format!("mount 0 {} tree '' state up pending 0", other.dial())),
+        "{stats}"
+    );
+    other.stop();
+    let tree = eventually("the server is seen to be gone", || {
+        let tree = ok(&program, &["tree"]);
+        tree.contains("unreachable").then_some(tree)
+    });
+    assert!(tree.contains("ds/c0  cat  1M  unreachable\n"), "{tree}");
+    assert!(tree.starts_with("ds/m0  mirror  1M  equal\n"), "the other leg is here: {tree}");
+    let metrics = text(&program, "metrics");
+    assert!(
+        metrics.contains(&format!("dsfs_mount_up{{mount=\"0\",server=\"{}\"}} 0", other.dial()))
+    );
+    assert!(metrics.contains("dsfs_device_state{device=\"ds/c0\",state=\"unreachable\"} 1"));
+
+    // Every name in the table of docs/observe.md is one of these.
+    let document = include_str!("../docs/observe.md");
+    let named = document.split('`').filter(|word| word.starts_with("dsfs_")).collect::<Vec<_>>();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let sample = |line: &str| line.starts_with(name) && !line[name.len()..].starts_with('_');
+        let bucket = format!("{name}_bucket{{");
+        assert!(metrics.lines().any(|l| sample(l) || l.starts_with(&bucket)), "{name}: {metrics}");
+    }
+}
+
+/// A terminal of 80 columns and 24 rows: our end of it, and the program's.
+fn terminal() -> (fs::File, fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name").into_string().expect("text");
+    let theirs = fs::File::options().read(true).write(true).open(name).expect("its other end");
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&theirs, size).expect("a size");
+    (ours.into(), theirs)
+}
+
+#[test]
+fn top_draws_in_a_terminal_until_q() {
+    let place = place();
+    let program = serve(&place).start();
+    configure(&program, &["mirror m0 /a /b"]);
+    let (ours, theirs) = terminal();
+    let copy = || theirs.try_clone().expect("a second handle");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));
+    command.args(["top", "-a", program.dial()]).stdin(copy()).stdout(copy()).stderr(copy());
+    let mut top = Killed(command.spawn().expect("the program runs"));
+    drop((command, theirs));
+    let drawn = Arc::new(Mutex::new(Vec::new()));
+    let (mut from, into) = (ours.try_clone().expect("a second handle"), drawn.clone());
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // It ends with the program's end of the terminal.
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            into.lock().expect("no thread panics").extend_from_slice(&bytes[..count]);
+        }
+    });
+    let shows = |text: &str| {
+        let drawn = drawn.lock().expect("no thread panics");
+        String::from_utf8_lossy(&drawn).contains(text).then_some(())
+    };
+    eventually("the device is drawn", || shows("ds/m0"));
+    let mut steer = admin(&program);
+    steer.write(&["ctl"], 0, b"fail m0 1").expect("understood");
+    eventually("what happens is drawn", || shows("degraded"));
+    (&ours).write_all(b"q").expect("it reads keys");
+    let status = eventually("it ends", || top.0.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(0));
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself; both errors then say so.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// One HTTP exchange with the metrics: all that comes until the server hangs up.

@@ -86,8 +86,35 @@ fn with_nothing_to_reload_it_says_so_and_goes_on() {
     let place = Place::new();
     let program = Serve::on("tcp!127.0.0.1!0").option("--root", place.root()).start();
     let said = reload(&program);
-    assert!(said.contains("nothing to reload, as there is no --namespace file"), "{said}");
+    assert!(said.contains("nothing to reload, with neither --namespace nor --trace"), "{said}");
     assert_eq!(run(&program, &["ls"]).expect("it serves"), "ctl\n");
+}
+
+/// A trace that was moved away goes on in a new file of its name.
+#[test]
+fn the_trace_is_opened_anew() {
+    let place = Place::new();
+    let (trace, old) = (place.path().join("trace"), place.path().join("old"));
+    let serve = Serve::on("tcp!127.0.0.1!0").option("--root", place.root());
+    let program = serve.option("--trace", &trace).start();
+    run(&program, &["ls"]).expect("it serves");
+    fs::rename(&trace, &old).expect("it is there");
+    let said = reload(&program);
+    assert!(said.contains(&format!("the trace goes on in {}", trace.display())), "{said}");
+    let lines = fs::read_to_string(&old).expect("it is there").lines().count();
+    assert!(lines > 0, "the first requests are in the old one");
+    run(&program, &["ls"]).expect("it serves");
+    eventually("the next requests are in the new one", || {
+        fs::read_to_string(&trace).expect("it is there").contains("Tversion").then_some(())
+    });
+    assert_eq!(fs::read_to_string(&old).expect("it is there").lines().count(), lines);
+
+    // A file that can't be opened leaves the one that is.
+    fs::remove_file(&trace).expect("it is there");
+    fs::create_dir(&trace).expect("the name is free");
+    let said = reload(&program);
+    assert!(said.contains("in the file that was open") && said.contains("directory"), "{said}");
+    run(&program, &["ls"]).expect("it serves on");
 }
 
 /// sd_notify(3), as the manager of a unit of Type=notify hears it.

@@ -49,6 +49,9 @@ pub struct Device {
     /// mirror: bytes that may differ after a crash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marked: Option<u64>,
+    /// mirror: how far a comparison of its legs is, in bytes, while one is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<u64>,
     /// What it is made of.
     pub inner: Vec<Inner>,
 }
@@ -279,7 +282,7 @@ fn each_line(text: &str, mut take: impl FnMut(&str, &str) -> Understood<()>) -> 
 }
 
 /// The devices that a text `devices` names.
-fn devices(text: &str) -> Understood<Vec<Device>> {
+pub(crate) fn devices(text: &str) -> Understood<Vec<Device>> {
     let mut devices: Vec<Device> = Vec::new();
     // How deep each is, and how long: what walks the tree later relies on both.
     let mut depths: Vec<(usize, u64)> = Vec::new();
@@ -300,6 +303,7 @@ fn devices(text: &str) -> Understood<Vec<Device>> {
                     opens: line.count("opens")?,
                     start: line.maybe_count("start")?,
                     marked: line.maybe_count("marked")?,
+                    verified: line.maybe_count("verified")?,
                     inner: Vec::new(),
                 });
             }
@@ -555,5 +559,16 @@ mod tests {
                       inner 0 0 ds/m0 device length 0 state ok device 0\n";
         assert_eq!(devices(inside).unwrap_err(), "line 2: a device that is inside itself");
         assert!(stats("server version 1").is_err() && connections("connection x y").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_much(text: String) {
+            let _ = (devices(&text), connections(&text), stats(&text));
+            for about in ["device", "inner", "server", "upkeep", "request", "mount", "connection"] {
+                let text = format!("{about} {text}");
+                let _ = (devices(&text), connections(&text), stats(&text));
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{Error, serve};
 use crate::ctl::Dialect;
 use crate::dial::Addr;
 
-/// Check a state directory and the legs of its mirrors, while no server uses them.
+/// Check a state directory and its mirrors, while no server runs.
 ///
 /// Reads the configuration and the write-intent logs, compares the legs in service of every mirror,
 /// and says what it finds. Exits with 0 if every leg is in service and equal and nothing is marked,

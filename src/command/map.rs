@@ -13,7 +13,7 @@ use crate::client::admin::Device;
 use crate::device::Geometry;
 use crate::limits;
 
-/// Show which bytes of which files a range of a device is, drawn to scale.
+/// Show which bytes of which files a range of a device is.
 ///
 /// There is a line for each file that has bytes of the range, with a bar as wide as the range: where it
 /// is dark, the file has those bytes; where it is lighter, a part of them. Of a mirror each leg has all.
@@ -98,9 +98,12 @@ fn geometry(device: &Device) -> Option<Geometry> {
     made.filter(|made| made.length() == device.length)
 }
 
-/// Takes a run of a file's bytes: the way to it, as devices and places in them, where it starts and
-/// how long it is. False if it wants no more.
-type Take<'a> = dyn FnMut(&[(usize, usize)], u64, u64) -> bool + 'a;
+/// An inner file: the number of its device, and which one of that it is.
+type Place = (usize, usize);
+
+/// Takes a run: the way to its file, where it starts there, and how many bytes it has. False if it wants
+/// no more.
+type Take<'a> = dyn FnMut(&[Place], u64, u64) -> bool + 'a;
 
 /// All of the devices and their arithmetic.
 struct Mapper<'a> {
@@ -109,13 +112,12 @@ struct Mapper<'a> {
 }
 
 impl Mapper<'_> {
-    /// Gives `take` each run of a file's bytes in the range, with the way to it. False if there are more
-    /// files than a device can have.
+    /// Gives `take` each run of a file's bytes in the range. False if it did not want all.
     fn runs(
         &self,
         number: usize,
         (offset, count): (u64, u64),
-        way: &mut Vec<(usize, usize)>,
+        way: &mut Vec<Place>,
         take: &mut Take<'_>,
     ) -> Result<bool, Error> {
         let device = &self.devices[number];
@@ -140,7 +142,7 @@ impl Mapper<'_> {
     fn map(&self, number: usize, offset: u64, count: u64) -> Result<Map, Error> {
         let device = &self.devices[number];
         let mut files = Vec::new();
-        let step = |&(number, place): &(usize, usize)| {
+        let step = |&(number, place): &Place| {
             let device: &Device = &self.devices[number];
             let leg = device.inner[place].leg.as_ref().map(|leg| leg.state.clone());
             Step { device: device.name.clone(), inner: place, leg }
@@ -249,5 +251,93 @@ impl Options {
         }
         let bars = mapper.bars(number, &map)?;
         draw(&map, &bars, out).map_err(Error::Output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::client::admin;
+
+    /// A number that is likely to be at some edge.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            0..4u64,
+            8190..8195u64,
+            65_534..65_540u64,
+            Just(u64::MAX),
+            Just(1 << 63),
+            any::<u64>()
+        ]
+    }
+
+    /// What a server may say of devices, some of it true.
+    fn texts() -> impl Strategy<Value = String> {
+        let kind =
+            prop_oneof![Just("mirror"), Just("cat"), Just("inter"), Just("part"), Just("crypt")];
+        let file = prop_oneof![number().prop_map(Ok), any::<prop::sample::Index>().prop_map(Err)];
+        let device = (kind, number(), number(), prop::collection::vec(file, 0..4), any::<bool>());
+        prop::collection::vec(device, 1..6).prop_map(|devices| {
+            let (mut text, mut lengths) = (String::new(), Vec::<u64>::new());
+            for (at, (kind, length, start, inner, truly)) in devices.into_iter().enumerate() {
+                let inner: Vec<(u64, Option<usize>)> = inner
+                    .into_iter()
+                    .map(|inner| match inner {
+                        Err(index) if at > 0 => (lengths[index.index(at)], Some(index.index(at))),
+                        inner => (inner.unwrap_or(1), None),
+                    })
+                    .collect();
+                let all: Vec<u64> = inner.iter().map(|&(length, _)| length).collect();
+                let made = match kind {
+                    "mirror" => Some(Geometry::mirror(&all)),
+                    "cat" => Some(Geometry::cat(&all)),
+                    "inter" => Some(Geometry::inter(&all)),
+                    "part" => all.first().map(|&inner| Geometry::part(inner, start, length)),
+                    _ => all.first().and_then(|&inner| Geometry::crypt(inner)),
+                };
+                let length = made.filter(|_| truly).map_or(length, |made| made.length());
+                lengths.push(length);
+                text += &format!(
+                    "device {at} ds/d{at} {kind} length {length} state ok opens 0 start {start}\n"
+                );
+                for (place, (length, device)) in inner.into_iter().enumerate() {
+                    text += &match device {
+                        Some(device) => format!(
+                            "inner {at} {place} x device length {length} state ok device {device}\n"
+                        ),
+                        None => format!("inner {at} {place} /f file length {length} state ok\n"),
+                    };
+                }
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_says_is_drawn_or_refused(text in texts(), offset in number(), count in number()) {
+            let devices = admin::devices(&text).expect("the words are right");
+            let geometries = devices.iter().map(geometry).collect();
+            let mapper = Mapper { devices: &devices, geometries };
+            for (number, device) in devices.iter().enumerate() {
+                let count = count.min(device.length.saturating_sub(offset));
+                let Ok(map) = mapper.map(number, offset, count) else { continue };
+                if count > 0 {
+                    let bars = mapper.bars(number, &map).expect("what has a map has bars");
+                    draw(&map, &bars, &mut Vec::new()).expect("a Vec takes it");
+                }
+                if device.kind != "mirror" {
+                    // Each byte is in one file, but for those of a mirror, which may be inside.
+                    let through = map.files.iter().flat_map(|run| &run.through);
+                    let mirrored = through.map(|step| &step.device).any(|name| {
+                        devices.iter().any(|one| one.name == *name && one.kind == "mirror")
+                    });
+                    let sum: u128 = map.files.iter().map(|run| u128::from(run.count)).sum();
+                    prop_assert!(mirrored || sum <= u128::from(count), "{text}: {map:?}");
+                }
+            }
+        }
     }
 }

@@ -6,10 +6,12 @@
 pub mod check;
 pub mod ctl;
 mod figures;
+pub mod help;
 pub mod lab15;
 mod listing;
 mod local;
 pub mod ls;
+pub mod man;
 pub mod map;
 mod progress;
 mod rates;

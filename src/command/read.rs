@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::remote::Remote;
 use crate::client::{Client, File};
 
-/// Copy a file, or part of it, to a file here or to standard output.
+/// Copy a file, or a part of it, to this machine.
 ///
 /// In a file here, blocks of zeros become holes. At a terminal, what takes longer than a second
 /// says how far it is.

@@ -14,9 +14,9 @@ use super::remote::Server;
 use crate::client::Printable;
 use crate::client::admin::{Admin, Connection, Device, Inner, Mount, Totals};
 
-/// Show a server on one screen: its devices and their legs, what is being made equal, its clients, and
-/// how much they do.
+/// Show a server on one screen: devices, legs, clients, rates.
 ///
+/// Its devices and their legs, what is being made equal, its clients, and how much they do.
 /// Rates are those of the second in which it looks.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -75,7 +75,7 @@ impl<'a> Status<'a> {
     fn text(&self, addr: &crate::dial::Addr) -> String {
         let (server, rates) = (self.server.what, &self.server.rates);
         let mut text = format!(
-            "dsfs {} at {addr}, up {}: {} clients, {} fids, {} under way\n",
+            "dsfs {} at {addr}, up {}: clients {}, fids {}, under way {}\n",
             Printable(&server.version),
             seconds(server.ms / 1000),
             server.connections,

@@ -11,9 +11,9 @@ use super::Error;
 use super::figures::micros;
 use crate::client::Printable;
 
-/// Show the requests in the file of 'dsfs serve --trace': each with its reply, and how long that took.
+/// Show the requests in the file of 'dsfs serve --trace'.
 ///
-/// All that is asked for must hold. A line is: time, connection, <- for a request and -> for a reply,
+/// Each is shown with its reply, and how long that took. All that is asked for must hold. A line is: time, connection, <- for a request and -> for a reply,
 /// and the message as Plan 9 shows it.
 #[derive(Debug, Args)]
 pub struct Options {

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::remote::Remote;
 use crate::client::{self, Client, Source};
 
-/// Write a file of this machine, standard input or a text to a file that exists.
+/// Write a file, standard input or a text to a file that exists.
 ///
 /// Without --offset and --resume the file is cut to nothing first, as the shell's '>' does it; a
 /// device keeps its length. Several writes are under way at one time: of what is after the byte

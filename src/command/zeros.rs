@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Error;
 use super::local::failed;
 
-/// Make files of zeros on this machine, for devices to be made of.
+/// Make files of zeros, for devices to be made of.
 ///
 /// As lab 15's zeros, but all of the files at once, and none that is there already is touched. Their
 /// room on the disk is taken at once, so that a write to a device never finds it full.

@@ -125,6 +125,9 @@ impl Geometry {
     /// device follows in the file, too. Inner files that have nothing of it are left out; of a mirror
     /// each has all of it.
     pub fn runs(&self, offset: u64, count: u64) -> Vec<Piece> {
+        if count == 0 {
+            return Vec::new();
+        }
         let all = 0..self.lengths.len();
         let run = |(inner, from, to): (usize, u64, u64)| {
             (from < to).then(|| Piece { inner, offset: from, count: to - from })

@@ -74,7 +74,7 @@ impl Server {
         let token = client_token(index, generation);
         let peer = stream.peer();
         stream.register(self.poll.registry(), token)?;
-        let seen = self.world.observed.came(token.0, peer, self.world.time());
+        let seen = self.world.observed.came(token.0, peer.into(), self.world.time());
         tracing::info!(number = seen.number, peer = seen.peer, "a client connects");
         let connection = Connection::new(stream, ClientId(token.0), self.limits, seen);
         entry.insert(Client { connection, generation, is_ready: true, stdio });

@@ -142,7 +142,6 @@ pub(super) struct Connection {
     session: Session<File>,
     client: ClientId,
     watch: Watch,
-    span: Span,
     input: Buffer,
     outgoing: Outgoing,
     /// How many bytes to read the next time.
@@ -165,7 +164,6 @@ impl Connection {
             stream,
             session: Session::new(limits),
             client,
-            span: tracing::debug_span!("connection", number = seen.number, peer = seen.peer),
             watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
@@ -200,7 +198,7 @@ impl Connection {
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
-        let _span = self.span.clone().entered();
+        let _span = self.span().entered();
         let received = self.receive(world, host, buffers, listen);
         let sent = self.send(buffers);
         self.end_turn(world, host.now);
@@ -226,13 +224,19 @@ impl Connection {
         }
     }
 
+    /// What happens now is this client's.
+    fn span(&self) -> Span {
+        let seen = &self.watch.connection;
+        tracing::debug_span!("connection", number = seen.number, peer = &*seen.peer)
+    }
+
     /// What was answered in this turn, which began at `since`, and what is left.
     fn end_turn(&self, world: &mut World, since: Instant) {
         let seen = &self.watch.connection;
         world.observed.end_turn(seen, since.elapsed().as_nanos() as u64);
         seen.msize.set(if self.session.has_version() { self.session.msize() } else { 0 });
-        seen.fids.set(self.session.fids());
-        seen.pending.set(self.session.outstanding());
+        seen.fids.set(self.session.fids() as u32);
+        seen.pending.set(self.session.outstanding() as u32);
         seen.unread.set(self.outgoing.waiting());
     }
 
@@ -322,7 +326,7 @@ impl Connection {
             Ok(Payload::Done) => Ok(Answer::Done),
             Err(ename) => Err(ename),
         };
-        let _span = self.span.clone().entered();
+        let _span = self.span().entered();
         let before = self.outgoing.bytes.len();
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);

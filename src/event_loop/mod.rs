@@ -196,8 +196,9 @@ impl Server {
         };
         let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
-        let open_trace =
-            |path: PathBuf| Trace::open(&path).map_err(|error| named(&path.display(), error));
+        let open_trace = |path: PathBuf| {
+            Trace::open(path.clone()).map_err(|error| named(&path.display(), error))
+        };
         let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
         let uname = &options.settings.owner;
@@ -373,7 +374,8 @@ impl Server {
     }
 
     /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
-    /// it serves that. SIGHUP makes it reload what [`rereads`](Server::rereads) gave it. What is under way is finished, and what was written is on stable storage.
+    /// it serves that. SIGHUP makes it read again what [`rereads`](Server::rereads) says,
+    /// and open the trace anew. What is under way is finished, and what was written is on stable storage.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.

@@ -1,5 +1,5 @@
-//! SIGHUP: the name space is read again. Devices that there are keep their files; messages to ctl
-//! that come later are looked up in the new one.
+//! SIGHUP: the name space is read again, and the trace opened anew. Devices that there are keep their
+//! files; messages to ctl that come later are looked up in the new name space.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,15 +50,30 @@ impl Server {
             return;
         }
         self.reload.wanted = false;
-        let Some(reread) = self.reload.reread.clone() else {
-            tracing::info!("SIGHUP: nothing to reload, as there is no --namespace file");
-            return;
-        };
         let mut states = vec![NotifyState::Reloading];
         states.extend(NotifyState::monotonic_usec_now());
         manager::tell(&states);
-        self.reload.under_way = true;
-        self.host.workers.submit(Job::Reread(reread, self.world.names().clone()));
+        self.reopen_trace();
+        if let Some(reread) = self.reload.reread.clone() {
+            self.reload.under_way = true;
+            self.host.workers.submit(Job::Reread(reread, self.world.names().clone()));
+            return;
+        }
+        if self.host.trace.is_none() {
+            tracing::info!("SIGHUP: nothing to reload, with neither --namespace nor --trace");
+        }
+        manager::tell(&[NotifyState::Ready]);
+    }
+
+    fn reopen_trace(&mut self) {
+        let Some(trace) = &mut self.host.trace else { return };
+        match trace.reopen() {
+            Ok(()) => tracing::info!("SIGHUP: the trace goes on in {}", trace.path().display()),
+            Err(error) => tracing::error!(
+                "SIGHUP: the trace goes on in the file that was open: {}: {error}",
+                trace.path().display()
+            ),
+        }
     }
 
     fn reloaded(&mut self, read: Result<Table, String>) {
@@ -72,6 +87,7 @@ impl Server {
         let links = &mut self.host.links;
         let known = links.len();
         links::add(links, &names, self.world.owner(), self.reload.timeout);
+        self.world.observed.mounts.resize_with(links.len(), Rc::default);
         tracing::info!(
             "SIGHUP: the name space is read again: {} mount points, {} new servers; \
              devices keep their files",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use styx::frame::split_frame;
@@ -21,6 +21,7 @@ const KEY_DIGITS: usize = 32;
 
 /// The file of `--trace`.
 pub(super) struct Trace {
+    path: PathBuf,
     file: BufWriter<File>,
     failed: bool,
 }
@@ -72,9 +73,22 @@ fn line(way: Way, frame: &[u8]) -> String {
 
 impl Trace {
     /// Lines are added to what is in the file, which nobody but its owner can read.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Trace { file: BufWriter::with_capacity(BUFFER, file), failed: false })
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        Ok(Trace { path, file: BufWriter::with_capacity(BUFFER, file), failed: false })
+    }
+
+    /// The file of that name from now on, which may be another: the old one was moved away.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        let new = Trace::open(self.path.clone())?;
+        self.flush();
+        *self = new;
+        Ok(())
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn add(&mut self, connection: u64, way: Way, text: &str) {

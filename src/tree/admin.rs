@@ -16,6 +16,7 @@ use super::journal::date;
 use super::{Owner, World};
 use crate::ctl::{Entry, Finder, Replacement};
 use crate::integrity::Service;
+use crate::limits;
 
 pub(super) use metrics::metrics;
 
@@ -60,10 +61,6 @@ const FILES: [(&str, Node); 8] = [
     ("stats", Node::Text(Text::Stats, 0)),
     ("metrics", Node::Text(Text::Metrics, 0)),
 ];
-
-/// Texts that are kept for those who read them in parts: as many as people and programs look at the
-/// same time. Who comes back to one that is gone goes on in a new one.
-const TEXTS: usize = 16;
 
 /// Beyond the qid paths of devices, whose directories are numbered from 0 in the bits above 16.
 const FIRST_PATH: u64 = 1 << 62;
@@ -219,7 +216,7 @@ fn kept(world: &mut World, text: Text, opening: u64, offset: u64) -> &str {
     };
     let texts = &mut world.admin.texts;
     texts.retain(|&(other, _)| other != opening);
-    if texts.len() >= TEXTS {
+    if texts.len() >= limits::TEXTS {
         texts.pop_front();
     }
     texts.push_back((opening, made));

@@ -112,7 +112,7 @@ pub fn slow(program: &Program, count: usize, over: &AtomicBool) {
 }
 
 /// The next frame.
-fn reply(stream: &mut TcpStream) -> Vec<u8> {
+pub fn reply(stream: &mut TcpStream) -> Vec<u8> {
     let mut frame = vec![0; 7];
     stream.read_exact(&mut frame).expect("an answer");
     let length = frame_len(&frame, MSIZE).expect("a frame").expect("its size");

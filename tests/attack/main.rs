@@ -14,7 +14,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
 mod crowd;
 mod descriptors;
+mod edges;
 mod frames;
+mod host;
 mod load;

@@ -65,8 +65,17 @@ impl Serve {
 
     /// As [`Serve::on`], with no more than this many descriptors.
     pub fn with_descriptors(listen: &str, count: usize) -> Serve {
+        Serve::with_limit(listen, &format!("-n {count}"))
+    }
+
+    /// As [`Serve::on`], with files of no more than this many bytes, a multiple of 512.
+    pub fn with_file_size(listen: &str, bytes: u64) -> Serve {
+        Serve::with_limit(listen, &format!("-f {}", bytes / 512))
+    }
+
+    fn with_limit(listen: &str, limit: &str) -> Serve {
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]);
+        command.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]);
         command.args([env!("CARGO_BIN_EXE_dsfs"), "serve", "--listen", listen]);
         Serve { command, listeners: 1 }
     }

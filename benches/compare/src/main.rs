@@ -120,6 +120,7 @@ fn measure(
                 })
                 .collect::<Result<_, Error>>()?,
             Kind::Idle => load::idle(tools, files, servers.dsfs(), &row.load, options.secs)?,
+            Kind::Watched => load::watched(tools, files, servers.dsfs(), &row.load, options.secs)?,
             Kind::Cold => load::cold(tools, files, servers.dsfs(), &row.load, options.secs)?,
             Kind::State => upkeep::state(tools, files, servers, &row.load, options.secs)?,
             Kind::Upkeep(message) => {

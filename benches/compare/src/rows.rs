@@ -43,6 +43,8 @@ pub enum Kind {
     Devices(&'static [(&'static str, &'static str)]),
     /// dsfs alone, and with thousands of idle connections.
     Idle,
+    /// dsfs alone, and while `dsfs top` looks at it.
+    Watched,
     /// dsfs alone, and while another client streams from the disk.
     Cold,
     /// A mirror of dsfs without a state directory, and with one, all of its regions being marked.
@@ -197,6 +199,13 @@ pub const ROWS: &[Row] = &[
         load: load(Op::Read, K4, 1, 32),
         kind: Kind::Idle,
         goals: &[Goal::Base(0.95), Goal::IdleKib(1.5)],
+    },
+    Row {
+        key: "watched",
+        title: "4 KiB reads, 32 in flight, while dsfs top looks on",
+        load: load(Op::Read, K4, 1, 32),
+        kind: Kind::Watched,
+        goals: &[Goal::Base(0.99)],
     },
     Row {
         key: "cold",

@@ -20,9 +20,9 @@ use super::rates::{self, Look, Rates};
 use super::remote::Server;
 use crate::client::admin::Admin;
 
-/// Show what a server does, live: rates and latencies of its devices and clients, what is being made
-/// equal, and errors as they come.
+/// Show what a server does, live.
 ///
+/// Rates and latencies of its devices and clients, what is being made equal, and errors as they come.
 /// q ends it.
 #[derive(Debug, Args)]
 pub struct Options {

@@ -20,7 +20,7 @@ const BEFORE_PLOT: usize = 68;
 const HAPPENED: u16 = 5;
 
 /// The cells of the bar that shows how much of a leg is equal.
-const BAR: usize = 20;
+const BAR: usize = 12;
 
 /// States that need no attention.
 const WELL: [&str; 3] = ["ok", "equal", "in-service"];
@@ -157,7 +157,7 @@ fn summary(model: &Model, width: usize) -> Vec<Line<'static>> {
         Some(why) => Line::styled(name(why, width), colour("lost")),
     };
     let second = Line::raw(format!(
-        "{} clients  {} fids  {} under way  {} jobs  in {}/s  out {}/s",
+        "clients {}  fids {}  under way {}  jobs {}  in {}/s  out {}/s",
         server.connections,
         server.fids,
         server.pending,

@@ -26,6 +26,7 @@ fn mirror(name: &str, state: &str, inner: Vec<Inner>) -> Device {
         opens: 1,
         start: None,
         marked: Some(0),
+        verified: None,
         inner,
     }
 }

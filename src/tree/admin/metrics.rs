@@ -152,15 +152,15 @@ fn of_clients(world: &World, families: &mut Families) {
     families.counts(("received", "Requests"), bytes.clone(), alone(seen.received));
     families.counts(("sent", "Replies"), bytes.clone(), alone(seen.sent));
     families.counts(("connections_accepted", "Clients that came"), None, alone(seen.accepted));
-    let sum = |of: fn(&crate::observe::Connection) -> usize| {
-        seen.connections.values().map(|connection| of(connection) as u64).sum()
+    let sum = |of: fn(&crate::observe::Connection) -> u64| {
+        seen.connections.values().map(|connection| of(connection)).sum()
     };
     families.gauge(("connections", "Clients"), None, seen.connections.len() as u64);
-    families.gauge(("fids", "Fids of all clients"), None, sum(|seen| seen.fids.get()));
+    families.gauge(("fids", "Fids of all clients"), None, sum(|seen| seen.fids.get().into()));
     let name = ("requests_pending", "Requests under way");
-    families.gauge(name, None, sum(|seen| seen.pending.get()));
+    families.gauge(name, None, sum(|seen| seen.pending.get().into()));
     let name = ("replies_unread", "Replies that clients have not taken");
-    families.gauge(name, bytes, sum(|seen| seen.unread.get()));
+    families.gauge(name, bytes, sum(|seen| seen.unread.get() as u64));
     let name = ("transfers_pending", "Reads, writes and syncs of files under way");
     families.gauge(name, None, world.transfers.len() as u64);
     let name = ("jobs_pending", "Jobs of the worker threads that are not done");

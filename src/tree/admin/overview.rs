@@ -148,6 +148,9 @@ pub(super) fn devices(world: &World) -> String {
             let (region, marked) = (mirror.scale().region(), mirror.bytes(mirror.marked()));
             let _ = write!(text, " region {region} marked {marked}");
         }
+        if let Some(verified) = entry.as_ref().and_then(|entry| world.upkeep.verified(entry)) {
+            let _ = write!(text, " verified {verified}");
+        }
         text.push('\n');
         for (place, inner) in device.inner().iter().enumerate() {
             let name = word(&inner_name(entry.as_ref(), place));
@@ -232,8 +235,10 @@ pub(super) fn connections(world: &World) -> String {
 /// `stats`: what was done since the server was started.
 pub(super) fn stats(world: &World) -> String {
     let seen = &world.observed;
-    let fids: usize = seen.connections.values().map(|connection| connection.fids.get()).sum();
-    let pending: usize = seen.connections.values().map(|connection| connection.pending.get()).sum();
+    let fids: u64 =
+        seen.connections.values().map(|connection| u64::from(connection.fids.get())).sum();
+    let pending: u64 =
+        seen.connections.values().map(|connection| u64::from(connection.pending.get())).sum();
     let mut text = format!(
         "server version {} since {} ms {} connections {} accepted {} fids {fids} pending {pending} \
          transfers {} jobs {} received {} sent {} log {}\n",
