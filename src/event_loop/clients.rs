@@ -20,6 +20,9 @@ pub(super) struct Client {
     pub stdio: bool,
 }
 
+/// All of them, each in memory of its own: what a crowd took is given back when it goes.
+pub(super) type Clients = Slab<Box<Client>>;
+
 pub(super) fn client_token(index: usize, generation: u32) -> Token {
     Token(CLIENT | ((generation & GENERATION) as usize) << 32 | index)
 }
@@ -75,7 +78,7 @@ impl Server {
         let token = client_token(index, generation);
         let mut connection = Connection::new(stream, ClientId(token.0), self.limits);
         connection.stream().register(self.poll.registry(), token)?;
-        entry.insert(Client { connection, generation, is_ready: true, stdio });
+        entry.insert(Box::new(Client { connection, generation, is_ready: true, stdio }));
         if !stdio {
             self.await_handshake(token.0);
         }
@@ -162,16 +165,13 @@ impl Server {
 }
 
 /// The client that a token means, if it has not said its Tversion.
-fn awaited(clients: &mut Slab<Client>, token: usize) -> Option<usize> {
+fn awaited(clients: &mut Clients, token: usize) -> Option<usize> {
     let (index, client) = find_client(clients, token)?;
     (!client.connection.has_begun()).then_some(index)
 }
 
 /// The client that a token means, unless it is gone.
-pub(super) fn find_client(
-    clients: &mut Slab<Client>,
-    token: usize,
-) -> Option<(usize, &mut Client)> {
+pub(super) fn find_client(clients: &mut Clients, token: usize) -> Option<(usize, &mut Client)> {
     let index = token & INDEX;
     let client = clients.get_mut(index)?;
     (client_token(index, client.generation).0 == token).then_some((index, client))
