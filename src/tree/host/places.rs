@@ -251,6 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_no_more_places_than_it_may_and_takes_none_from_others() {
+        let places = Places::default();
+        let root = places.root(number(1));
+        // Links that lead back to where they are: ways of their own, all to one directory.
+        let way = |from: &Rc<Place>, name: &str| places.at(ME, from, name, number(2), number(1));
+        let mut made = vec![root.clone()];
+        let refused = (0..).find_map(|at| {
+            let names = ["a", "b"].map(|name| way(&made[at], name));
+            names.into_iter().find_map(|place| place.map(|place| made.push(place)).err())
+        });
+        assert_eq!(refused.as_deref(), Some(enames::ENOFIDS));
+        assert_eq!(made.len(), 1 + limits::PLACES, "and the root");
+        assert!(places.at(ClientId(2), &root, "c", number(3), number(3)).is_ok());
+        drop(made);
+        assert!(way(&root, "c").is_ok(), "they are free again");
+    }
+
+    #[test]
     fn depth_has_a_bound_and_a_deep_place_can_go() {
         let places = Places::default();
         let mut at = places.root(number(1));
