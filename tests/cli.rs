@@ -101,6 +101,31 @@ fn no_server_is_1_and_the_error_says_how_to_start_one() {
     fails(&["ls", "-a", "unix!/nonexistent/socket"], 1, &["unix!/nonexistent/socket", "serve"]);
 }
 
+/// The thing, the place and the next step.
+#[test]
+fn a_server_that_does_not_start_says_what_to_do() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path().to_str().expect("it is text");
+    let serve = |args: &[&str], said: &[&str]| {
+        let listen = if args.contains(&"--listen") { "--sync" } else { "--listen=tcp!127.0.0.1!0" };
+        fails(&[&["serve", "--root", root, listen], args].concat(), 1, said);
+    };
+    let there = "names a file or directory that is there";
+    for option in ["--namespace", "--config"] {
+        serve(&[option, "/nonexistent/file"], &["/nonexistent/file: No such file", option, there]);
+    }
+    serve(&["--trace", "/nonexistent/file"], &["/nonexistent/file: ", "--trace names a file"]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let used = format!("tcp!127.0.0.1!{}", listener.local_addr().expect("it is bound").port());
+    serve(&["--listen", &used], &[&used, "in use", "port 0 is any free one"]);
+    drop(listener);
+    serve(&["--listen", "unix!/nonexistent/s"], &["unix!/nonexistent/s", "its directory must be"]);
+    serve(&["--listen", "systemd"], &["LISTEN_FDS", "systemd-socket-activate"]);
+    let gone = ["serve", "--root", "/nonexistent/root"];
+    fails(&gone, 1, &["/nonexistent/root: No such file", "--root names a directory that is there"]);
+    fails(&["check", "/nonexistent"], 1, &["/nonexistent/ctl: ", "--state of a server"]);
+}
+
 #[test]
 fn what_is_no_9p_server_is_told_from_one() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -61,9 +61,10 @@ pub enum Error {
     },
     /// The server answered with an error to one of the requests of a transfer.
     #[error(
-        "{}: {} at byte {offset}; what comes before it is done",
+        "{}: {} at byte {offset}{}",
         Printable(path),
-        Printable(ename)
+        Printable(ename),
+        if *offset > 0 { "; what comes before it is done" } else { "" }
     )]
     RefusedAt {
         /// The file.
@@ -149,6 +150,11 @@ fn advice(ename: &str) -> &'static str {
     match ename {
         "file does not exist" => "; 'dsfs ls' lists what there is",
         "file already exists" => "; 'dsfs ctl' shows what is configured",
+        // An inner file of a message, in quotes.
+        _ if ename.starts_with('\'') && ename.ends_with("' file does not exist") => {
+            "; the server looks names up in its name space, which begins at its --root"
+        }
+        _ if ename.starts_with("unknown control message") => "; dsfs-ctl(3) has those there are",
         _ => "",
     }
 }

@@ -42,7 +42,8 @@ impl Options {
         serve::log_to_stderr(0);
         // Nothing is made here, as it is for a server.
         let ctl = self.dir.join("ctl");
-        ctl.metadata().map_err(|source| Error::File { path: ctl.clone(), source })?;
+        let option = "DIR, as --state of a server,";
+        ctl.metadata().map_err(|source| Error::Option { option, path: ctl.clone(), source })?;
         let options = serve::Options {
             root: self.root,
             namespace: self.namespace,

@@ -52,6 +52,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that an option names.
+    #[error("{}: {source}; {option} names a file or directory that is there", path.display())]
+    Option {
+        /// The option, as it is typed.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Standard input can't be read.
     #[error("standard input: {0}")]
     Input(#[source] io::Error),

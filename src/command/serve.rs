@@ -212,7 +212,7 @@ impl Options {
             }
             (Some(path), _) => {
                 // One that was written by hand may have keys in it.
-                let text = Zeroizing::new(read_file(path, saved::MAX_SAVED)?);
+                let text = Zeroizing::new(read_file("--config", path, saved::MAX_SAVED)?);
                 restore(&mut server, self.dialect, (path, &text), keys, false)?;
                 server.save().map_err(Error::State)?;
             }
@@ -293,10 +293,10 @@ impl Options {
 
 /// The name space that the file at `path` says; servers that `old` knows have the same numbers in it.
 fn read_names(path: &Path, old: &Table) -> Result<Table, Error> {
-    let text = read_file(path, MAX_FILE_BYTES)?;
+    let text = read_file("--namespace", path, MAX_FILE_BYTES)?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let mut include = |name: &str| {
-        read_file(&beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
+        read_file("the line", &beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
     };
     let variable = |name: &str| env::var(name).ok();
     old.rebuild(&path.display().to_string(), &text, &variable, &mut include)
@@ -324,7 +324,7 @@ fn restore(
 
 /// The keys in a file that nobody but its owner can read.
 fn read_keys(path: &Path) -> Result<Keys, Error> {
-    let failed = |source| Error::File { path: path.to_path_buf(), source };
+    let failed = |source| Error::Option { option: "--keys", path: path.to_path_buf(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
@@ -334,11 +334,13 @@ fn read_keys(path: &Path) -> Result<Keys, Error> {
     Keys::parse(&text).map_err(|source| Error::Config { path: path.to_path_buf(), source })
 }
 
-/// The bytes of a file, which may be one more than `most`: enough to be refused for it.
-fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Error> {
-    fs::File::open(path)
-        .and_then(|file| read_all(file, most))
-        .map_err(|source| Error::File { path: path.to_path_buf(), source })
+/// The bytes of the file that `option` names, which may be one more than `most`: enough to be refused for it.
+fn read_file(option: &'static str, path: &Path, most: usize) -> Result<Vec<u8>, Error> {
+    fs::File::open(path).and_then(|file| read_all(file, most)).map_err(|source| Error::Option {
+        option,
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// As [`read_file`]. What is read lies in one place: growing would leave copies behind, and there may

@@ -382,8 +382,8 @@ impl<O: Copy> Control<O> {
                 let key = self.key(&entry.config());
                 (text, entry.device.is_mirror().then_some(SaveLog::New(&entry.device, key)))
             }
-            Change::Replace(replacement, _) => {
-                let (text, keys) = self.after(replacement);
+            Change::Replace(replacement, inner) => {
+                let (text, keys) = self.after(replacement, inner);
                 let (mirror, leg) = (&replacement.entry.device, replacement.leg);
                 (Some(text), Some(SaveLog::Replace { mirror, leg, keys }))
             }

@@ -111,12 +111,15 @@ impl<O: Copy> Control<O> {
     }
 
     /// The ctl text when the leg is replaced, and the key that the mirror's log has, and will have.
-    pub(super) fn after(&self, replacement: &Replacement) -> (String, (Key, Key)) {
+    pub(super) fn after(&self, replacement: &Replacement, inner: &Inner) -> (String, (Key, Key)) {
+        let Replacement { entry, leg, .. } = replacement;
         let config = replacement.config();
-        let keys = (self.key(&replacement.entry.config()), self.key(&config));
-        let old = replacement.entry.configure(config);
+        let keys = (self.key(&entry.config()), self.key(&config));
+        // The lines stand in the order in which devices are made of each other.
+        let old = (entry.configure(config), entry.device.put(*leg, inner.clone()));
         let text = self.kept_text();
-        replacement.entry.configure(old);
+        entry.configure(old.0);
+        entry.device.put(*leg, old.1);
         (text, keys)
     }
 

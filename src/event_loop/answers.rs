@@ -12,17 +12,18 @@ use crate::inner::File;
 use crate::transfer::{Done, Transfers};
 use crate::tree::{Answered, ClientId, Owner, World};
 
-/// A log has something new: those who waited for that go on. A leg is replaced first, so that
-/// nothing goes to the old file that was only held for it.
+/// A log has something new: those who waited for that go on. A leg is replaced first, so that the
+/// next record does not say that it is held for that.
 fn go_on(
     host: &mut Host,
     transfers: &mut Transfers<Owner>,
     control: &mut Control<(Owner, u32)>,
-    Recorded { ops, moved }: Recorded,
+    (log, Recorded { ops, moved }): (usize, Recorded),
 ) {
     if let Some((job, result)) = moved {
         control.saved(host, job, result);
     }
+    host.logs.go_on(&mut host.workers, log);
     for (op, result) in ops {
         transfers.complete(host, op, result.map(|()| Done::Recorded));
     }
@@ -51,12 +52,12 @@ impl Server {
                     transfers.complete(host, op, result.map(|()| Done::Synced));
                 }
                 Outcome::Recorded(log, result) => {
-                    let recorded = host.logs.recorded(&mut host.workers, log, result);
-                    go_on(host, transfers, control, recorded);
+                    let recorded = host.logs.recorded(log, result);
+                    go_on(host, transfers, control, (log, recorded));
                 }
                 Outcome::Moved(log, result) => {
-                    let recorded = host.logs.moved(&mut host.workers, log, result);
-                    go_on(host, transfers, control, recorded);
+                    let recorded = host.logs.moved(log, result);
+                    go_on(host, transfers, control, (log, recorded));
                 }
                 Outcome::Saved(job, saved) => {
                     let saved = host.saved(saved);

@@ -74,7 +74,7 @@ impl Listener {
             }
         }
         if listeners.is_empty() {
-            let why = "no sockets were handed over (LISTEN_FDS is not set for this process)";
+            let why = "no sockets were handed over (LISTEN_FDS is not set for this process): have a socket unit, or systemd-socket-activate, start it";
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
         Ok(listeners)

@@ -88,13 +88,8 @@ impl Logs {
         self.0.iter_mut().find(|(_, log)| Rc::ptr_eq(&log.mirror, mirror))
     }
 
-    /// A record is written, or not.
-    pub fn recorded(
-        &mut self,
-        workers: &mut Workers,
-        number: usize,
-        result: io::Result<()>,
-    ) -> Recorded {
+    /// A record is written, or not. [`go_on`](Logs::go_on) is owed when a replacement is over.
+    pub fn recorded(&mut self, number: usize, result: io::Result<()>) -> Recorded {
         let ended = |log: &Log| {
             if let Some(mut mirror) = log.mirror.mirror() {
                 mirror.end_record(result.is_ok());
@@ -105,16 +100,11 @@ impl Logs {
             tracing::error!(%error, "a write-intent log can't be written");
             Ename::from(format!("write-intent log: {error}"))
         });
-        self.go_on(workers, number, result)
+        self.ended(number, &result)
     }
 
-    /// A mirror has another log, or not.
-    pub fn moved(
-        &mut self,
-        workers: &mut Workers,
-        number: usize,
-        result: Result<(File, Found), StateError>,
-    ) -> Recorded {
+    /// A mirror has another log, or not. [`go_on`](Logs::go_on) is owed when the replacement is over.
+    pub fn moved(&mut self, number: usize, result: Result<(File, Found), StateError>) -> Recorded {
         let result = result.map_err(|error| {
             tracing::error!(%error, "the state can't be saved");
             Ename::from(error.to_string())
@@ -128,24 +118,25 @@ impl Logs {
                 log.file = Arc::new(file);
             }
         });
-        self.go_on(workers, number, result)
+        self.ended(number, &result)
     }
 
-    fn go_on(
-        &mut self,
-        workers: &mut Workers,
-        number: usize,
-        result: Result<(), Ename>,
-    ) -> Recorded {
+    fn ended(&mut self, number: usize, result: &Result<(), Ename>) -> Recorded {
         let Some(log) = self.0.get_mut(number) else {
             return Recorded { ops: Vec::new(), moved: None };
         };
         let ended = std::mem::take(&mut log.under_way);
         let moved = log.moving.take().map(|job| (job, result.clone()));
-        if !log.waiting.is_empty() || log.next_move.is_some() {
+        Recorded { ops: ended.into_iter().map(|op| (op, result.clone())).collect(), moved }
+    }
+
+    /// Begins the next record of a log, if somebody waits for it.
+    pub fn go_on(&mut self, workers: &mut Workers, number: usize) {
+        if let Some(log) = self.0.get_mut(number)
+            && (!log.waiting.is_empty() || log.next_move.is_some())
+        {
             log.begin(number, workers);
         }
-        Recorded { ops: ended.into_iter().map(|op| (op, result.clone())).collect(), moved }
     }
 }
 

@@ -166,8 +166,26 @@ const SCRAPE: usize = 5 << KIND;
 const INDEX: usize = (1 << 32) - 1;
 const GENERATION: u32 = (1 << 24) - 1;
 
-fn named(what: &dyn std::fmt::Display, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+/// The error of `what`, and what someone can do.
+fn named(what: &dyn std::fmt::Display, error: io::Error, advice: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}; {advice}"))
+}
+
+/// Why nothing listens at an address.
+fn unheard(addr: &Addr, error: io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "something listens there: end it, or listen elsewhere (port 0 is any free one)"
+        }
+        io::ErrorKind::AddrNotAvailable => "listen at an address that this machine has",
+        io::ErrorKind::NotFound if matches!(addr, Addr::Unix(_)) => "its directory must be there",
+        io::ErrorKind::PermissionDenied if matches!(addr, Addr::Tcp { .. }) => {
+            "ports below 1024 are root's: listen at another"
+        }
+        // The error says all.
+        _ => return io::Error::new(error.kind(), format!("{addr}: {error}")),
+    };
+    named(addr, error, advice)
 }
 
 fn link_token(number: usize) -> Token {
@@ -185,19 +203,23 @@ impl Server {
         // A write beyond the file size limit should fail, and not kill; so signals are caught.
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
-        let root = Root::open(&options.root, options.settings.read_only)
-            .map_err(|error| named(&options.root.display(), error))?;
+        let root = Root::open(&options.root, options.settings.read_only).map_err(|error| {
+            named(&options.root.display(), error, "--root names a directory that is there")
+        })?;
         let export = match options.settings.export {
             true => {
                 let export = HostFs::new(&root);
-                Some(export.map_err(|error| named(&options.root.display(), error))?)
+                let what = "--export needs openat2(2) for --root";
+                Some(export.map_err(|error| named(&options.root.display(), error, what))?)
             }
             false => None,
         };
         let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
         let open_trace = |path: PathBuf| {
-            Trace::open(path.clone()).map_err(|error| named(&path.display(), error))
+            Trace::open(path.clone()).map_err(|error| {
+                named(&path.display(), error, "--trace names a file that can be written")
+            })
         };
         let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
@@ -257,7 +279,7 @@ impl Server {
     pub fn listen(&mut self, addresses: &[Addr]) -> io::Result<()> {
         for addr in addresses {
             let opened = Listener::open(addr, &self.admission);
-            for mut listener in opened.map_err(|error| named(addr, error))? {
+            for mut listener in opened.map_err(|error| unheard(addr, error))? {
                 let token = Token(LISTENER | self.listeners.len());
                 listener.register(self.poll.registry(), token)?;
                 self.listeners.push(listener);
@@ -277,7 +299,7 @@ impl Server {
     pub fn listen_for_scrapes(&mut self, addresses: &[Addr]) -> io::Result<()> {
         for addr in addresses {
             let listening = self.scrapes.listen(addr, &self.admission, self.poll.registry());
-            listening.map_err(|error| named(addr, error))?;
+            listening.map_err(|error| unheard(addr, error))?;
         }
         Ok(())
     }

@@ -243,7 +243,11 @@ pub(super) fn status(world: &World) -> String {
             "mirror {name} {state} length {length} region {region} marked {marked}"
         ));
         if let Some(verified) = world.upkeep.verified(entry) {
-            text.push_str(&format!(" verified {verified}"));
+            let others =
+                mirror.legs().iter().filter(|leg| leg.service == Service::In).count() as u64;
+            let left = length.saturating_sub(verified).saturating_mul(others.saturating_sub(1));
+            let left = left.div_ceil(pace.rate());
+            text.push_str(&format!(" verified {verified} left {left}s"));
         }
         text.push('\n');
         for (number, leg) in mirror.legs().iter().enumerate() {
@@ -356,8 +360,8 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             let entry = mirror(world, name)?;
             let number = number(&entry, name, leg)?;
             let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
-            if mirror.legs()[number].absent {
-                return Err(format!("repair {name} from {number}: that leg is not there").into());
+            if let Some(why) = mirror.is_no_source(number) {
+                return Err(format!("repair {name} from {number}: {why}").into());
             }
             let others = mirror.legs().len() - 1;
             if !dry {

@@ -184,10 +184,13 @@ fn errors_name_the_file_and_say_what_the_server_says() {
     server.fails(&["stat", "c0/x"], "c0/x: not a directory");
     server.fails(&["rm", "c0"], "c0: permission denied");
     server.fails(&["read", "/"], "/: is a directory; 'dsfs ls' lists it");
-    server.fails(&["ctl", "cat", "c1", "/none"], "ctl: '/none' file does not exist");
+    let none = "ctl: '/none' file does not exist; the server looks names up in its name space, \
+                which begins at its --root";
+    server.fails(&["ctl", "cat", "c1", "/none"], none);
     let taken = "ctl: file already exists; 'dsfs ctl' shows what is configured";
     server.fails(&["ctl", "cat c0 /chunk1"], taken);
-    server.fails(&["ctl", "a b", "c"], "ctl: unknown control message \"'a b' c\"");
+    let unknown = "ctl: unknown control message \"'a b' c\"; dsfs-ctl(3) has those there are";
+    server.fails(&["ctl", "a b", "c"], unknown);
     server.fails(
         &["write", "c0", "--text", "abc", "--offset", "8190"],
         "c0: took no byte past 8192; it is full, or ends there",
@@ -205,7 +208,8 @@ fn a_saved_ctl_is_sent_a_line_a_message_until_one_fails() {
     let server = Server::start();
     let saved = b"fsdev:\ncat c0 /chunk0\n\npart p0 ds/c0 0 9\ncat c1 /none\ncat c2 /chunk1\n";
     let did = server.run_with(&["ctl", "-"], saved);
-    let error = "dsfs: line 5: ctl: '/none' file does not exist\n";
+    let error = "dsfs: line 5: ctl: '/none' file does not exist; the server looks names up in its \
+                 name space, which begins at its --root\n";
     assert_eq!(did, Did { status: 1, out: vec![], err: error.into() });
     let text = server.ok(&["ctl"]);
     assert_eq!(text, "cat c0 /chunk0\npart p0 ds/c0 0 9\n");

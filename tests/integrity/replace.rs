@@ -107,6 +107,8 @@ fn a_leg_may_become_a_device_or_a_file_on_another_server() {
     let program = lab.start();
     ctl(&program, "cat halves a b");
     admin(&program, "replace m0 1 ds/halves").expect("understood");
+    drop(program);
+    let program = lab.serve().start();
     wait_for(&program, "m0 equal");
     let halves = ["a", "b"].map(|half| fs::read(lab.place.root().join(half)).expect("there"));
     assert!(halves.concat() == first_bytes());

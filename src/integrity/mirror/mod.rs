@@ -118,8 +118,8 @@ pub struct Mirror {
     /// What the cleaning under way will unmark.
     cleaning: Option<Regions>,
     log: Option<Logged>,
-    /// A leg is being replaced; whether a person had held it before.
-    replacing: Option<bool>,
+    /// The leg that is being replaced, and whether a person had held it before.
+    replacing: Option<(usize, bool)>,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -364,9 +364,10 @@ impl Mirror {
 
     /// Everything that is stale is to be rewritten now, and legs that are held come back.
     pub fn resync(&mut self) {
-        for leg in &mut self.legs {
+        let replaced = self.replacing.map(|(leg, _)| leg);
+        for (number, leg) in self.legs.iter_mut().enumerate() {
             leg.retry_at = 0;
-            if leg.service == Service::Held {
+            if leg.service == Service::Held && Some(number) != replaced {
                 leg.service = Service::Out;
             }
         }

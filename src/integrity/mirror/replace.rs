@@ -38,7 +38,16 @@ impl Mirror {
         self.lost(leg);
         self.take_out(leg, "it is being replaced", Service::Held, now);
         self.legs[leg].service = Service::Held;
-        self.replacing = Some(was_held);
+        self.replacing = Some((leg, was_held));
+    }
+
+    /// Why a leg can't be one that others are made equal to, whatever a person says of it.
+    pub fn is_no_source(&self, leg: usize) -> Option<&'static str> {
+        match self.replacing {
+            _ if self.legs[leg].absent => Some("that leg is not there"),
+            Some((replaced, _)) if replaced == leg => Some("that leg is being replaced"),
+            _ => None,
+        }
     }
 
     /// Begins to record that the leg which is being replaced is out and lacks everything: what a new
@@ -64,7 +73,7 @@ impl Mirror {
     /// The leg is another file now, all of which is to be filled; or it is what it was, and is to
     /// catch up.
     pub fn end_replace(&mut self, leg: usize, replaced: bool) {
-        let was_held = self.replacing.take().unwrap_or(false);
+        let was_held = self.replacing.take().is_some_and(|(_, was_held)| was_held);
         if replaced {
             let since = self.legs[leg].since;
             let mut new = Leg::new(self.scale.count());
