@@ -20,7 +20,7 @@ struct Half;
 
 impl Devices for Half {
     fn is_taken(&self, _: &str, name: &str) -> bool {
-        name.len() % 2 == 0
+        name.len().is_multiple_of(2)
     }
     fn is_full(&self, _: &str) -> bool {
         false

@@ -128,15 +128,15 @@ impl Work {
         let mut total = 0;
         let mut progress = None;
         loop {
-            let status = text(client, "status")?;
-            let gone = || Error::NotEqual(format!("{}: it is gone", self.name));
-            let mirror = Mirror::of(&status, &self.name).ok_or_else(gone)?;
+            let mirror = self.look(client)?;
             lines.try_iter().for_each(|line| self.hear(&line, &mirror.name));
             for line in self.told.drain(..) {
                 print(out, &format!("{line}\n"))?;
             }
             if self.ended.is_some() || !self.verify && mirror.is_settled {
                 drop(progress);
+                // What was heard may be newer than what was seen.
+                let mirror = self.look(client)?;
                 let equal = mirror.is_equal && self.ended != Some(false);
                 return if equal { Ok(()) } else { Err(Error::NotEqual(mirror.text)) };
             }
@@ -152,6 +152,11 @@ impl Work {
                 }
             }
         }
+    }
+
+    fn look(&self, client: &mut Client) -> Result<Mirror, Error> {
+        let gone = || Error::NotEqual(format!("{}: it is gone", self.name));
+        Mirror::of(&text(client, "status")?, &self.name).ok_or_else(gone)
     }
 
     /// A line of `event`, which may say how the work ended.

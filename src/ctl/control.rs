@@ -119,6 +119,8 @@ pub struct Control<O> {
     finished: VecDeque<(O, Result<(), Ename>)>,
     jobs: u64,
     version: u32,
+    /// The text of ctl, and of which version it is.
+    shown: RefCell<(u32, Rc<str>)>,
     stirred: Rc<Cell<bool>>,
 }
 
@@ -152,6 +154,7 @@ impl<O: Copy> Control<O> {
             finished: VecDeque::new(),
             jobs: 0,
             version: 0,
+            shown: RefCell::new((0, "".into())),
             stirred: Rc::default(),
         }
     }
@@ -186,7 +189,17 @@ impl<O: Copy> Control<O> {
         self.version += 1;
     }
 
-    /// What a read of ctl gives: the messages that would make the same devices again, by directory and
+    /// What a read of ctl gives. It is put together once for each version: there may be megabytes of
+    /// it, and a client may read it a byte at a time.
+    pub fn shown(&self) -> Rc<str> {
+        let mut shown = self.shown.borrow_mut();
+        if shown.0 != self.version {
+            *shown = (self.version, self.text().into());
+        }
+        shown.1.clone()
+    }
+
+    /// The messages that would make the same devices again, by directory and
     /// slot, but each after those that it is made of.
     pub fn text(&self) -> String {
         self.text_of(|_| true)

@@ -20,6 +20,9 @@ pub(super) struct Client {
     pub stdio: bool,
 }
 
+/// All of them, each in memory of its own: what a crowd took is given back when it goes.
+pub(super) type Clients = Slab<Box<Client>>;
+
 pub(super) fn client_token(index: usize, generation: u32) -> Token {
     Token(CLIENT | ((generation & GENERATION) as usize) << 32 | index)
 }
@@ -77,7 +80,7 @@ impl Server {
         let seen = self.world.observed.came(token.0, peer.into(), self.world.time());
         tracing::info!(number = seen.number, peer = seen.peer, "a client connects");
         let connection = Connection::new(stream, ClientId(token.0), self.limits, seen);
-        entry.insert(Client { connection, generation, is_ready: true, stdio });
+        entry.insert(Box::new(Client { connection, generation, is_ready: true, stdio }));
         if !stdio {
             self.await_handshake(token.0);
         }
@@ -164,16 +167,13 @@ impl Server {
 }
 
 /// The client that a token means, if it has not said its Tversion.
-fn awaited(clients: &mut Slab<Client>, token: usize) -> Option<usize> {
+fn awaited(clients: &mut Clients, token: usize) -> Option<usize> {
     let (index, client) = find_client(clients, token)?;
     (!client.connection.has_begun()).then_some(index)
 }
 
 /// The client that a token means, unless it is gone.
-pub(super) fn find_client(
-    clients: &mut Slab<Client>,
-    token: usize,
-) -> Option<(usize, &mut Client)> {
+pub(super) fn find_client(clients: &mut Clients, token: usize) -> Option<(usize, &mut Client)> {
     let index = token & INDEX;
     let client = clients.get_mut(index)?;
     (client_token(index, client.generation).0 == token).then_some((index, client))

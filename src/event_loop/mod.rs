@@ -46,7 +46,7 @@ use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
-use clients::Client;
+use clients::Clients;
 use connection::Buffers;
 use host::Host;
 use links::Link;
@@ -113,7 +113,7 @@ pub struct Server {
     spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
-    clients: Slab<Client>,
+    clients: Clients,
     most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,

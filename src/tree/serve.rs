@@ -210,7 +210,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
         match node {
             Node::Top | Node::Dir(..) => Poll::Ready(Err(enames::EPERM.into())),
             Node::Ctl => {
-                let text = self.world.control.text();
+                let text = self.world.control.shown();
                 let start = usize::try_from(offset).map_or(text.len(), |at| at.min(text.len()));
                 let bytes = &text.as_bytes()[start..];
                 let count = bytes.len().min(data.len());

@@ -49,7 +49,7 @@ fn check_reads(client: &mut Client, path: &[&str], whole: &[u8], aligned: bool) 
         for count in [0, 1, 511, 512, 8192, MSIZE - 24, MSIZE - 23, 1 << 31, !0] {
             let start = usize::try_from(offset).unwrap_or(whole.len()).min(whole.len());
             let end = start.saturating_add(count as usize).min(whole.len());
-            let odd = offset % SECTOR != 0 || u64::from(count) % SECTOR != 0;
+            let odd = !offset.is_multiple_of(SECTOR) || !u64::from(count).is_multiple_of(SECTOR);
             let wanted = match refusal(offset, count) {
                 Some(text) => error(text),
                 None if aligned && odd && start < end => error("bad arg in system call"),
@@ -70,7 +70,7 @@ fn check_writes(client: &mut Client, path: &[&str], whole: &[u8], aligned: bool)
             let room = count.min(whole.len() - start);
             let mut data = whole[start..start + room].to_vec();
             data.resize(count, 9);
-            let odd = offset % SECTOR != 0 || count as u64 % SECTOR != 0;
+            let odd = !offset.is_multiple_of(SECTOR) || !(count as u64).is_multiple_of(SECTOR);
             let wanted = match refusal(offset, count as u32) {
                 Some(text) => error(text),
                 None if aligned && odd && room > 0 => error("bad arg in system call"),

@@ -27,6 +27,13 @@ struct Counts {
 const FULL: Counts = Counts { frames: 1_000_000, quick: 20_000, idle: 5000, slow: 200, deaf: 10 };
 const SMALL: Counts = Counts { frames: 20_000, quick: 500, idle: 200, slow: 20, deaf: 10 };
 
+/// What the allocator may keep after a small attack, in bytes: of each size some. After the whole one,
+/// nothing more than a tenth.
+const KEPT: u64 = 2 << 20;
+
+/// The allocator gives back within 10 s.
+const GIVEN_BACK: Duration = Duration::from_secs(12);
+
 /// Small reads of a well-behaved client wait no longer than this, but for one in a hundred.
 const P99: Duration = Duration::from_millis(50);
 
@@ -128,6 +135,9 @@ fn a_well_behaved_client_is_served_in_the_middle_of_all_attacks() {
     send_frames(&server.socket(), 1, 2000);
     crowd::quick(program, 100);
     drop((crowd::idle(program, 100), crowd::deaf(program, counts.deaf)));
+    if is_full() {
+        thread::sleep(GIVEN_BACK);
+    }
     let (files, memory) = server.at_rest();
 
     let (over, start) = (&AtomicBool::new(false), Instant::now());
@@ -158,9 +168,11 @@ fn a_well_behaved_client_is_served_in_the_middle_of_all_attacks() {
     );
     assert_eq!(server.program.ended(), None, "{}", server.program.errors());
     assert_eq!(server.at_rest().0, files, "descriptors are left");
-    eventually("the memory is given back", || {
-        (server.program.memory() <= memory + memory / 10).then_some(())
+    let most = memory + memory / 10 + if is_full() { 0 } else { KEPT };
+    let held = eventually("the memory is given back", || {
+        Some(server.program.memory()).filter(|&held| held <= most)
     });
+    println!("memory {held} in the end");
     if is_full() && !cfg!(debug_assertions) {
         assert!(waits.of_a_thousand(990) < P99, "a well-behaved client waits too long");
     }
