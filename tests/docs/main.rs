@@ -35,6 +35,9 @@ use snapbox::{Assert, IntoData, Redactions};
 /// Kinds of blocks that the clients' scripts run.
 const CLIENTS: [&str; 4] = ["inferno", "plan9", "plan9port", "linux"];
 
+/// The documents that those scripts look into.
+const TYPED: [&str; 2] = ["docs/clients.md", "docs/tutorial.md"];
+
 /// Says something even where the test succeeds.
 fn say(what: &str) {
     let _ = writeln!(io::stderr(), "{what}");
@@ -176,7 +179,8 @@ fn missing(line: &str) -> Option<String> {
     let unread = words.iter().filter_map(|word| word.split_once('=')).find(|(name, _)| {
         name.starts_with("DSFS_") && !source.as_ref().is_some_and(|text| text.contains(name))
     });
-    let program = words.first().filter(|word| word.contains('/')).map(ToString::to_string);
+    let program = words.iter().find(|word| !word.contains('='));
+    let program = program.filter(|word| word.contains('/')).map(ToString::to_string);
     let files = [after("--manifest-path"), program].into_iter().flatten();
     let gone = files.into_iter().find(|file| !Path::new(TOP).join(file).is_file());
     let untested = test.filter(|_| source.as_deref() == Some(""));
@@ -200,7 +204,10 @@ fn every_block_is_of_a_kind_that_is_run() {
                     assert_eq!(missing, None, "{place}: it is not there");
                 }
                 ["text"] | ["console" | "sh", ..] => {}
-                [client] if CLIENTS.contains(&client) => {}
+                [client] if CLIENTS.contains(&client) => {
+                    let typed = TYPED.contains(&document.name.as_str());
+                    assert!(typed, "{place}: the clients' scripts do not type it");
+                }
                 ref words => panic!("{place}: a block of no kind: {words:?}"),
             }
         }
