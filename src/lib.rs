@@ -13,5 +13,6 @@ pub mod inner;
 pub mod integrity;
 pub mod limits;
 pub mod namespace;
+pub mod observe;
 pub mod transfer;
 pub mod tree;

@@ -10,6 +10,14 @@ use styx::server::{INITIAL_MSIZE, Limits, MIN_MSIZE};
 /// kilobyte, so this bounds descriptors rather than memory.
 pub const CLIENTS: usize = 16 * 1024;
 
+/// Those of the clients, one in so many, that may be without a Tversion; with one more, the one that
+/// has been silent for the longest time is hung up on. So who says nothing keeps nobody out.
+pub const HANDSHAKES: usize = 2;
+
+/// Connections that a listener takes in one turn of the loop, so that a flood of them can't starve
+/// those who are in: about as much work as a turn of one client.
+pub const ACCEPTS: usize = 64;
+
 /// How long a client may take to say its Tversion. A real one says it at once.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -45,29 +53,73 @@ pub const LEAVES: usize = 4096;
 /// How many devices deep a device may be: as deep as devds's 64 devices can be nested.
 pub const DEPTH: usize = 64;
 
+/// Texts of the admin tree that are kept for those who read them in parts: as many as people and programs
+/// look at the same time. Who comes back to one that is gone goes on in a new one.
+pub const TEXTS: usize = 16;
+
+/// Connections that ask for metrics at one time; further ones are hung up on. One asks every few
+/// seconds, so more are a mistake.
+pub const SCRAPES: usize = 8;
+
+/// The bytes of a request for metrics: several times what a scraper sends.
+pub const SCRAPE_BYTES: usize = 8192;
+
+/// The headers of a request for metrics, several times as many as a scraper sends.
+pub const SCRAPE_HEADERS: usize = 64;
+
+/// How long a request for metrics and its answer may take: as long as Prometheus waits.
+pub const SCRAPE: Duration = Duration::from_secs(10);
+
+/// The places under `#U` that the fids of one client stand for: a way of many names is as many
+/// places, unless another fid came the same way. Two links that lead back up would otherwise make
+/// each fid cost thousands of them.
+pub const PLACES: usize = 32 * 1024;
+
 /// What a session allows its client.
 pub fn session(msize: u32) -> Limits {
     Limits { msize, ..Limits::default() }
 }
 
+/// What a fid, a Tflush that waits (one for each tag), and a place under `#U` cost at the most, in
+/// bytes: as measured, and rounded up.
+const FID_BYTES: usize = 256;
+const FLUSH_BYTES: usize = 256;
+const PLACE_BYTES: usize = 512;
+const TAGS: usize = 1 << 16;
+
 /// What one client can make the server hold at most, in bytes: its replies and one more, as many
 /// again that were sent but are still in the way; its requests under way and one more, in up to three
-/// places (where the transfer waits, what another server has sent of it, and the reply); and the
-/// message that it is sending.
+/// places (where the transfer waits, what another server has sent of it, and the reply); the message
+/// that it is sending with what came of the next, in memory that may have grown to twice that; and
+/// what it has many of.
+///
+/// `tests/attack` has clients try to make it more, and measures.
 pub fn bytes_of_a_client(session: &Limits) -> usize {
     let message = session.msize as usize;
-    2 * (OUTPUT + message) + 3 * (session.bytes + message) + message
+    let bytes = 2 * (OUTPUT + message) + 3 * (session.bytes + message) + 4 * message;
+    bytes + session.fids * FID_BYTES + TAGS * FLUSH_BYTES + PLACES * PLACE_BYTES
 }
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 17] = [
-        ("clients", CLIENTS as u64, "connected at one time; further ones are hung up on"),
+    let rows: [(&str, u64, &str); 24] = [
+        (
+            "clients",
+            CLIENTS as u64,
+            "connected, or 3/4 of `ulimit -n`; further ones are hung up on",
+        ),
+        (
+            "silent clients",
+            (CLIENTS / HANDSHAKES) as u64,
+            "without a Tversion; then the oldest goes",
+        ),
+        ("connections", ACCEPTS as u64, "taken in before those who are in have their turn"),
         ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
         ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
         ("smallest msize", MIN_MSIZE.into(), "bytes; a smaller one is refused"),
         ("largest msize", session.msize.into(), "bytes; a larger one is answered with this"),
         ("fids", session.fids as u64, "of one client"),
+        ("places", PLACES as u64, "under #U that the fids of one client stand for"),
         ("requests", session.requests as u64, "of one client under way; further ones wait"),
         ("request bytes", session.bytes as u64, "of one client under way; further ones wait"),
         ("reply bytes", OUTPUT as u64, "of one client not read; then it is not listened to"),
@@ -78,6 +130,14 @@ pub fn table(session: &Limits) -> String {
         ("name", NAME as u64, "bytes of a device's name"),
         ("ctl queue", MESSAGES as u64, "control messages waiting for the one under way"),
         ("files of a device", LEAVES as u64, "as often as one transfer reaches them"),
+        (
+            "texts of admin",
+            TEXTS as u64,
+            "read in parts at one time; of the oldest a new one is made",
+        ),
+        ("metrics clients", SCRAPES as u64, "at one time; further ones are hung up on"),
+        ("metrics request", SCRAPE_BYTES as u64, "bytes"),
+        ("metrics time", SCRAPE.as_secs(), "seconds for a request and its answer"),
         ("depth of a device", DEPTH as u64, "devices one inside the other"),
     ];
     let mut text = String::new();

@@ -74,6 +74,22 @@ fn no_read_or_write_on_the_way_to_the_file_allocates() {
     }
 }
 
+/// Its text may be megabytes, and whoever reads it a byte at a time must not have all of it put together
+/// each time.
+#[test]
+fn no_read_of_ctl_puts_its_text_together_again() {
+    let root = root();
+    let mut client = InProcess::new(root.path(), DEVICES);
+    client.open("ctl", FID, omode::OREAD);
+    let reads = reads(FID, 1, 0..20);
+    let mut all = || {
+        reads.iter().for_each(|frame| client.send(frame));
+        client.replies.clear();
+    };
+    all();
+    assert_eq!(measure(all).count_total, 0);
+}
+
 /// A client of a server that runs on a thread of its own.
 struct Wire(TcpStream);
 

@@ -38,7 +38,10 @@ fn wrong_usage_is_2() {
     fails(&["mount"], 2, &["mount", "Usage: dsfs"]);
     fails(&["ls", "--frob"], 2, &["--frob"]);
     fails(&["read"], 2, &["<PATH>"]);
-    fails(&["read", "m0", "c0"], 2, &["c0"]);
+    fails(&["read", "m0", "file", "c0"], 2, &["c0"]);
+    fails(&["read", "m0", "--resume"], 2, &["<FILE>"]);
+    fails(&["write", "m0", "file", "--text", "a"], 2, &["--text"]);
+    fails(&["zeros", "8Q", "file"], 2, &["8Q", "64M"]);
     fails(&["read", "m0", "--offset", "-1"], 2, &["-1"]);
     fails(&["read", "m0", "--count", "lots"], 2, &["lots"]);
     fails(&["rm"], 2, &["<PATH>"]);
@@ -78,20 +81,49 @@ fn help_and_version_are_0() {
 fn no_server_is_1_and_the_error_says_how_to_start_one() {
     let addr = nobody();
     let start = format!("dsfs serve --listen '{addr}'");
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 11] = [
         &["ls"],
         &["read", "m0"],
-        &["write", "m0", "text"],
+        &["write", "m0", "--text", "text"],
         &["stat", "m0"],
         &["rm", "m0"],
         &["ctl"],
         &["ctl", "cat", "c0"],
+        &["tree"],
+        &["map", "m0"],
+        &["status"],
+        &["top"],
     ];
     for command in commands {
         let args = [command, &["-a", &addr]].concat();
         fails(&args, 1, &[&addr, "Connection refused", &start]);
     }
     fails(&["ls", "-a", "unix!/nonexistent/socket"], 1, &["unix!/nonexistent/socket", "serve"]);
+}
+
+/// The thing, the place and the next step.
+#[test]
+fn a_server_that_does_not_start_says_what_to_do() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path().to_str().expect("it is text");
+    let serve = |args: &[&str], said: &[&str]| {
+        let listen = if args.contains(&"--listen") { "--sync" } else { "--listen=tcp!127.0.0.1!0" };
+        fails(&[&["serve", "--root", root, listen], args].concat(), 1, said);
+    };
+    let there = "names a file or directory that is there";
+    for option in ["--namespace", "--config"] {
+        serve(&[option, "/nonexistent/file"], &["/nonexistent/file: No such file", option, there]);
+    }
+    serve(&["--trace", "/nonexistent/file"], &["/nonexistent/file: ", "--trace names a file"]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let used = format!("tcp!127.0.0.1!{}", listener.local_addr().expect("it is bound").port());
+    serve(&["--listen", &used], &[&used, "in use", "port 0 is any free one"]);
+    drop(listener);
+    serve(&["--listen", "unix!/nonexistent/s"], &["unix!/nonexistent/s", "its directory must be"]);
+    serve(&["--listen", "systemd"], &["LISTEN_FDS", "systemd-socket-activate"]);
+    let gone = ["serve", "--root", "/nonexistent/root"];
+    fails(&gone, 1, &["/nonexistent/root: No such file", "--root names a directory that is there"]);
+    fails(&["check", "/nonexistent"], 1, &["/nonexistent/ctl: ", "--state of a server"]);
 }
 
 #[test]

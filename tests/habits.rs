@@ -40,7 +40,7 @@ impl Server {
     fn greets(&self, pieces: &[&[u8]]) -> String {
         let address = self.program.dial().trim_start_matches("tcp!").replace('!', ":");
         let mut stream = TcpStream::connect(address).expect("the server is there");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         for piece in pieces {
             stream.write_all(piece).expect("the server reads");
             std::thread::sleep(Duration::from_millis(20));
@@ -186,6 +186,11 @@ fn the_version_of_a_qid_moves_with_every_change() {
     {
         assert_ne!(*before, after, "{name}");
     }
+    let before = [version(&["p1"]), version(&["p0"])];
+    other.write(&["ds", "c0"], 0, b"y").expect("it is written");
+    let after = [version(&["p1"]), version(&["p0"])];
+    assert_ne!(before[0], after[0], "a device with a file in common");
+    assert_ne!(before[1], after[1], "a device on it");
     let before = version(&["c0"]);
     other.read(&["ds", "c0"], 0, 10).expect("it is read");
     assert_eq!(version(&["c0"]), before, "a read is no change");

@@ -19,7 +19,7 @@ use support::client::{Client, MSIZE};
 use support::program::Place;
 
 /// How long a process may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn dsfs(root: &Path, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));

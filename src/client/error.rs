@@ -30,9 +30,7 @@ pub enum Error {
         why: String,
     },
     /// The connection ended.
-    #[error(
-        "the connection to {addr} is lost: {source}; see whether the server still runs, and try again"
-    )]
+    #[error("the connection to {addr} is lost: {source}; see whether the server still runs")]
     Lost {
         /// What had been dialled.
         addr: Addr,
@@ -63,9 +61,10 @@ pub enum Error {
     },
     /// The server answered with an error to one of the requests of a transfer.
     #[error(
-        "{}: {} at byte {offset}; what comes before it is done",
+        "{}: {} at byte {offset}{}",
         Printable(path),
-        Printable(ename)
+        Printable(ename),
+        if *offset > 0 { "; what comes before it is done" } else { "" }
     )]
     RefusedAt {
         /// The file.
@@ -88,6 +87,29 @@ pub enum Error {
     Directory {
         /// The directory.
         path: String,
+    },
+    /// The server has no admin tree, or not this file in it.
+    #[error(
+        "{addr}: no {what} there ({}): it is no dsfs server, or an older one; see what it serves with \"dsfs ls -a '{addr}'\"",
+        Printable(ename)
+    )]
+    NoAdmin {
+        /// What had been dialled.
+        addr: Addr,
+        /// The tree, or the file.
+        what: String,
+        /// The server's text.
+        ename: String,
+    },
+    /// A text of the admin tree that can't be understood.
+    #[error("{addr}: {file}: {why}; the server may be of another version")]
+    Text {
+        /// What had been dialled.
+        addr: Addr,
+        /// The file.
+        file: &'static str,
+        /// Which line, and why.
+        why: String,
     },
     /// A directory that does not end.
     #[error("{}: more than {entries} entries; the server may be at fault", Printable(path))]
@@ -128,6 +150,11 @@ fn advice(ename: &str) -> &'static str {
     match ename {
         "file does not exist" => "; 'dsfs ls' lists what there is",
         "file already exists" => "; 'dsfs ctl' shows what is configured",
+        // An inner file of a message, in quotes.
+        _ if ename.starts_with('\'') && ename.ends_with("' file does not exist") => {
+            "; the server looks names up in its name space, which begins at its --root"
+        }
+        _ if ename.starts_with("unknown control message") => "; dsfs-ctl(3) has those there are",
         _ => "",
     }
 }

@@ -4,6 +4,7 @@
 //! [`styx::client`]'s; here are the sockets, the walks, and the transfers that keep several requests
 //! under way. The server's own part of dsfs never uses this: nothing in an event loop may block.
 
+pub mod admin;
 mod entry;
 mod error;
 mod transfer;
@@ -14,6 +15,8 @@ use styx::{MAXWELEM, NOFID, Qid, Rmsg, Stat, Tmsg, UpTo16};
 pub use entry::Entry;
 pub use error::Error;
 pub(crate) use error::Printable;
+pub use transfer::Source;
+pub(crate) use transfer::is_zero;
 use wire::Wire;
 
 use crate::dial::Addr;

@@ -2,7 +2,8 @@
 //!
 //! Requests overlap only inside the length that the file had when it was opened. Past it, and in
 //! files that say 0 (a ctl, an event file), each waits for the one before: there a read may
-//! consume what it returns, and a write may be a command, so that none may be sent in vain.
+//! consume what it returns, and a write may be a command, so that none may be sent in vain. A file
+//! whose length has followed the first write past it is an ordinary one, and writes overlap again.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -31,12 +32,27 @@ struct Asked<T> {
 /// The requests of one transfer, in the order of their offsets.
 type Queue<T> = VecDeque<Asked<T>>;
 
+/// The number of a request that was never sent: one for zeros that were left out.
+const UNSENT: u64 = u64::MAX;
+
+/// What is to be written, and how.
+pub struct Source<'a> {
+    /// Where the bytes come from.
+    pub input: &'a mut dyn Read,
+    /// Whether messages that would carry only zeros are left out, but for the last one, which says
+    /// where a file ends. Right only where the file has zeros there already.
+    pub sparse: bool,
+    /// Is told, as the replies come, up to which byte of the file all is done.
+    pub done: &'a mut dyn FnMut(u64),
+}
+
 impl File {
     /// How many requests may be under way when the next one is for byte `offset`.
     fn window(&self, offset: u64) -> usize {
-        if offset >= self.length {
-            return 1;
-        }
+        if offset >= self.length { 1 } else { self.full_window() }
+    }
+
+    fn full_window(&self) -> usize {
         (WINDOW_BYTES / u64::from(self.unit)).clamp(1, WINDOW_REQUESTS) as usize
     }
 
@@ -101,40 +117,60 @@ impl Client {
     /// Writes all of `input` to `file`, from byte `offset` on. How many bytes that was.
     ///
     /// # Errors
-    /// If the server refuses or takes less than all, if `input` can't be read, or if the
-    /// connection is lost. What is before the byte that the error names has been written; of what
-    /// is after it, some may have been.
+    /// As [`Client::write_from`].
     pub fn write(&mut self, file: &File, offset: u64, input: &mut dyn Read) -> Result<u64, Error> {
+        self.write_from(file, offset, Source { input, sparse: false, done: &mut |_| {} })
+    }
+
+    /// Writes all that `source` has to `file`, from byte `offset` on. How many bytes that was.
+    ///
+    /// # Errors
+    /// If the server refuses or takes less than all, if the input can't be read, or if the
+    /// connection is lost. What is before the byte that the error names, or that `done` was told
+    /// last, has been written; of what is after it, some may have been.
+    pub fn write_from(
+        &mut self,
+        file: &File,
+        offset: u64,
+        source: Source<'_>,
+    ) -> Result<u64, Error> {
         let mut next = offset;
         let mut queue = Queue::new();
-        let mut piece = vec![0; file.unit as usize];
-        let mut more = true;
+        let mut pieces = Pieces::new(source.input, source.sparse, file.unit);
+        let mut unread = None;
+        let mut grows = None;
         loop {
-            while more && queue.len() < file.window(next) {
-                let len = match read_full(input, &mut piece) {
-                    Ok(len) => len,
+            while !pieces.ended && queue.len() < window(file, next, grows) {
+                let (serial, count, came) = match pieces.next() {
+                    Ok(Piece::Zeros) => (UNSENT, file.unit, Some(Ok(file.unit))),
+                    Ok(Piece::Data([])) => break,
+                    Ok(Piece::Data(data)) => {
+                        let ask = Tmsg::Write { fid: file.fid, offset: next, data };
+                        (self.wire.send(&ask)?, data.len() as u32, None)
+                    }
                     Err(error) => {
-                        self.abandon(&mut queue)?;
-                        return Err(Error::Input(error));
+                        unread = Some(error);
+                        break;
                     }
                 };
-                more = len == piece.len();
-                if len > 0 {
-                    let serial = self.send_write(file, next, &piece[..len])?;
-                    queue.push_back(Asked { serial, offset: next, count: len as u32, came: None });
-                    next = next.saturating_add(len as u64);
+                queue.push_back(Asked { serial, offset: next, count, came });
+                next = next.saturating_add(count.into());
+                // The server works while the input, which may be slow, is waited for.
+                self.wire.flush()?;
+                if self.wire.is_ready()? {
+                    break;
                 }
             }
-            if queue.is_empty() {
-                return Ok(next - offset);
-            }
-            self.take(&mut queue, |reply| match reply {
-                Rmsg::Write { count } => Some(count),
-                _ => None,
-            })?;
             while let Some(Answered { offset: at, count, came }) = answered(&mut queue) {
                 let failed = match came {
-                    Ok(taken) if taken == count => continue,
+                    Ok(taken) if taken == count => {
+                        let to = at.saturating_add(count.into());
+                        (source.done)(to);
+                        if to > file.length && grows.is_none() && !pieces.ended {
+                            grows = Some(self.stat_fid(&file.path, file.fid)?.length == to);
+                        }
+                        continue;
+                    }
                     Ok(taken) => {
                         let offset = at.saturating_add(u64::from(taken));
                         Error::Full { path: file.path.clone(), offset }
@@ -143,6 +179,16 @@ impl Client {
                 };
                 self.abandon(&mut queue)?;
                 return Err(failed);
+            }
+            if !queue.is_empty() {
+                self.take(&mut queue, |reply| match reply {
+                    Rmsg::Write { count } => Some(count),
+                    _ => None,
+                })?;
+            } else if let Some(error) = unread {
+                return Err(Error::Input(error));
+            } else if pieces.ended {
+                return Ok(next - offset);
             }
         }
     }
@@ -167,10 +213,6 @@ impl Client {
             return Err(Error::Full { path: file.path.clone(), offset: u64::from(taken) });
         }
         Ok(())
-    }
-
-    fn send_write(&mut self, file: &File, offset: u64, data: &[u8]) -> Result<u64, Error> {
-        self.wire.send(&Tmsg::Write { fid: file.fid, offset, data })
     }
 
     /// Waits for the next reply and puts it beside its request.
@@ -215,6 +257,58 @@ fn answered<T>(queue: &mut Queue<T>) -> Option<Answered<T>> {
     queue.pop_front_if(|asked| asked.came.is_some()).and_then(|asked| {
         Some(Answered { offset: asked.offset, count: asked.count, came: asked.came? })
     })
+}
+
+/// How many writes may be under way when the next one is for byte `offset` of a file of which is
+/// known by now whether it `grows` with each write.
+fn window(file: &File, offset: u64, grows: Option<bool>) -> usize {
+    if grows == Some(true) { file.full_window() } else { file.window(offset) }
+}
+
+/// What one message carries.
+enum Piece<'a> {
+    /// Less than a full one is the last.
+    Data(&'a [u8]),
+    /// A full one of zeros, after which others follow.
+    Zeros,
+}
+
+/// An input, cut into what messages carry.
+struct Pieces<'a> {
+    input: &'a mut dyn Read,
+    sparse: bool,
+    piece: Vec<u8>,
+    /// How much of the next piece has been read already, to see whether there is one.
+    ahead: Option<usize>,
+    ended: bool,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(input: &'a mut dyn Read, sparse: bool, unit: u32) -> Self {
+        Pieces { input, sparse, piece: vec![0; unit as usize], ahead: None, ended: false }
+    }
+
+    fn next(&mut self) -> io::Result<Piece<'_>> {
+        let len = match self.ahead.take() {
+            Some(len) => len,
+            None => read_full(self.input, &mut self.piece)?,
+        };
+        self.ended = len < self.piece.len();
+        if self.sparse && !self.ended && is_zero(&self.piece) {
+            let after = read_full(self.input, &mut self.piece)?;
+            if after > 0 {
+                self.ahead = Some(after);
+                return Ok(Piece::Zeros);
+            }
+            self.ended = true;
+        }
+        Ok(Piece::Data(&self.piece[..len]))
+    }
+}
+
+/// Whether there are only zeros.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }
 
 /// Reads until `piece` is full or the input ends; how much there was. Pieces of the same length,

@@ -2,9 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use styx::client::{Client as Session, Event, ProtocolError};
 use styx::frame::frame_len;
 use styx::{Rmsg, Tmsg};
@@ -84,6 +87,15 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write_all(bytes),
             Stream::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }
@@ -170,11 +182,7 @@ impl Wire {
         &mut self,
         take: impl FnOnce(u64, Result<Rmsg<'_>, &str>) -> R,
     ) -> Result<R, Error> {
-        if !self.output.is_empty() {
-            let sent = self.stream.write_all(&self.output);
-            self.output.clear();
-            sent.map_err(|source| self.lost(source))?;
-        }
+        self.flush()?;
         loop {
             while !self.whole_frame()? {
                 self.fill()?;
@@ -188,6 +196,29 @@ impl Wire {
                 Ok(Some(Event::Flushed(_)) | None) => {}
                 Err(error) => return Err(self.broken(error)),
             }
+        }
+    }
+
+    /// Sends the output now.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let sent = self.stream.write_all(&self.output);
+        self.output.clear();
+        sent.map_err(|source| self.lost(source))
+    }
+
+    /// Whether a reply, or the end of the connection, can be had without waiting for the server.
+    pub(super) fn is_ready(&self) -> Result<bool, Error> {
+        if self.whole_frame()? {
+            return Ok(true);
+        }
+        let mut waits = [PollFd::new(&self.stream, PollFlags::IN)];
+        match poll(&mut waits, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(self.lost(error.into())),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{Error, serve};
 use crate::ctl::Dialect;
 use crate::dial::Addr;
 
-/// Check a state directory and the legs of its mirrors, while no server uses them.
+/// Check a state directory and its mirrors, while no server runs.
 ///
 /// Reads the configuration and the write-intent logs, compares the legs in service of every mirror,
 /// and says what it finds. Exits with 0 if every leg is in service and equal and nothing is marked,
@@ -42,7 +42,8 @@ impl Options {
         serve::log_to_stderr(0);
         // Nothing is made here, as it is for a server.
         let ctl = self.dir.join("ctl");
-        ctl.metadata().map_err(|source| Error::File { path: ctl.clone(), source })?;
+        let option = "DIR, as --state of a server,";
+        ctl.metadata().map_err(|source| Error::Option { option, path: ctl.clone(), source })?;
         let options = serve::Options {
             root: self.root,
             namespace: self.namespace,

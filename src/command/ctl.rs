@@ -5,13 +5,17 @@ use std::io::{self, BufRead, Write};
 use clap::Args;
 use styx::omode::{OREAD, OTRUNC, OWRITE};
 
-use super::Error;
 use super::remote::Remote;
+use super::{Error, upkeep};
 use crate::client::{self, Client, File};
 
 /// Send messages to the ctl file, or print its text.
 ///
 /// Several WORDS are one message, each quoted where it has to be; one WORD is a whole message.
+///
+/// With -A admin: prints what the message did, and waits for long work (resync, verify, repair,
+/// replace) to end, with its progress at a terminal. The work goes on if this is ended before. Exits
+/// with 0 if the legs are equal then, else with 1.
 #[derive(Debug, Args)]
 pub struct Options {
     /// A message, as in: ctl mirror m0 /tmp/a /tmp/b; or - for one message a line of standard
@@ -63,16 +67,28 @@ impl Options {
             client.close(file)?;
             return Ok(());
         }
+        if self.words != ["-"] {
+            let message = message(&self.words);
+            let send = |client: &mut Client| send(client, message.as_bytes());
+            return match self.remote.is_admin() {
+                true => upkeep::carry_out(&mut client, &self.remote, &message, out, send),
+                false => send(&mut client),
+            };
+        }
         // As the shell opens it for `echo ... >ctl`.
         let file = open(&mut client, OWRITE | OTRUNC)?;
-        if self.words == ["-"] {
-            lines(&mut client, &file, io::stdin().lock())?;
-        } else {
-            client.write_message(&file, message(&self.words).as_bytes())?;
-        }
+        lines(&mut client, &file, io::stdin().lock())?;
         client.close(file)?;
         Ok(())
     }
+}
+
+/// Sends one message.
+fn send(client: &mut Client, message: &[u8]) -> Result<(), Error> {
+    let file = open(client, OWRITE | OTRUNC)?;
+    client.write_message(&file, message)?;
+    client.close(file)?;
+    Ok(())
 }
 
 /// Sends each line as one message, its newline with it.

@@ -19,7 +19,7 @@ use crate::client::{self, Client, DEFAULT_MSIZE};
 use crate::dial::{Addr, Host};
 use crate::event_loop::Stopper;
 
-/// Play lab 15's transcript: fresh chunks, a server, a client over TCP
+/// Play lab 15's transcript: fresh chunks, a server, a client.
 ///
 /// Prints each of the lab's commands and what came of it, and compares that with what the lab
 /// shows; owner, date and device number may be others. Exits with 0 if nothing else differs.

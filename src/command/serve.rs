@@ -16,7 +16,7 @@ use super::Error;
 use super::remote::msize;
 use crate::allow::Net;
 use crate::ctl::{Dialect, Keys, saved};
-use crate::dial::{Addr, Host};
+use crate::dial::{Addr, BadDial, Host};
 use crate::event_loop::{self, Server};
 use crate::integrity::state::StateDir;
 use crate::limits;
@@ -42,7 +42,8 @@ pub struct Options {
     /// The directory that #U is, and nothing outside it [default: $XDG_DATA_HOME/dsfs]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// A name space file (namespace(6)), in which the names in ctl messages are looked up
+    /// A name space file (namespace(6)), in which the names in ctl messages are looked up. A SIGHUP
+    /// reads it again, for the messages that come later
     #[arg(long, value_name = "FILE")]
     pub namespace: Option<PathBuf>,
     /// Configure these devices first: a saved ctl, after a first line "fsdev:"
@@ -85,6 +86,16 @@ pub struct Options {
     /// How long another 9P server in the name space may take to answer
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u32).range(1..=MAX_TIMEOUT))]
     pub timeout: u32,
+    /// Serve what can be counted at http://.../metrics, for Prometheus: tcp!HOST!PORT or unix!/PATH (may be
+    /// repeated)
+    ///
+    /// Who gets in is as for --listen. The same text is the file metrics of the tree admin.
+    #[arg(long, value_name = "ADDR", value_parser = socket)]
+    pub metrics: Vec<Addr>,
+    /// Add a line for each message to this file: what 'dsfs trace' reads. It grows as long as the server
+    /// runs; data are shown as counts
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print every bound that a client can meet, and serve nothing
     #[arg(long)]
     pub limits: bool,
@@ -117,6 +128,14 @@ pub(super) fn dialect() -> impl TypedValueParser<Value = Dialect> {
         .map(|name| if name == "plan9" { Dialect::Plan9 } else { Dialect::Devds })
 }
 
+/// An address with sockets of its own.
+fn socket(text: &str) -> Result<Addr, String> {
+    match text.parse().map_err(|error: BadDial| error.to_string())? {
+        Addr::Stdio | Addr::Systemd => Err("write tcp!HOST!PORT or unix!/PATH".into()),
+        addr => Ok(addr),
+    }
+}
+
 fn owner(name: &str) -> Result<String, String> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '/';
     if name.is_empty() || name.len() > MAX_OWNER || name.contains(bad) {
@@ -141,14 +160,20 @@ impl Options {
             return Ok(());
         }
         log_to_stderr(self.verbose);
-        allow_descriptors();
         let server = self.bind()?;
         let stdio = self.listeners().contains(&Addr::Stdio);
-        for addr in server.addresses() {
+        let listeners = server.addresses();
+        let scrapes = server.scrape_addresses();
+        let lines = listeners.iter().map(how_to_mount);
+        for line in lines.chain(
+            scrapes
+                .iter()
+                .map(|addr| format!("{addr}: metrics for Prometheus: {}", scrape_url(addr))),
+        ) {
             // Where standard output is a connection, a line of text would be no message.
             match stdio {
-                true => eprintln!("{}", how_to_mount(&addr)),
-                false => println!("{}", how_to_mount(&addr)),
+                true => eprintln!("{line}"),
+                false => println!("{line}"),
             }
         }
         server.run().map_err(Error::Server)
@@ -161,6 +186,12 @@ impl Options {
     pub fn bind(&self) -> Result<Server, Error> {
         let mut server = self.restored()?;
         server.listen(&self.listeners()).map_err(Error::Server)?;
+        if let Some(path) = self.namespace.clone() {
+            let reread =
+                move |old: &Table| read_names(&path, old).map_err(|error| error.to_string());
+            server.rereads(Box::new(reread));
+        }
+        server.listen_for_scrapes(&self.metrics).map_err(Error::Server)?;
         Ok(server)
     }
 
@@ -181,7 +212,7 @@ impl Options {
             }
             (Some(path), _) => {
                 // One that was written by hand may have keys in it.
-                let text = Zeroizing::new(read_file(path, saved::MAX_SAVED)?);
+                let text = Zeroizing::new(read_file("--config", path, saved::MAX_SAVED)?);
                 restore(&mut server, self.dialect, (path, &text), keys, false)?;
                 server.save().map_err(Error::State)?;
             }
@@ -208,6 +239,8 @@ impl Options {
             msize: styx::server::MAX_MSIZE,
             workers: WORKERS,
             timeout: TIMEOUT,
+            metrics: Vec::new(),
+            trace: None,
             limits: false,
             verbose: 0,
         }
@@ -234,6 +267,7 @@ impl Options {
             timeout: Duration::from_secs(u64::from(self.timeout)),
             state: self.state()?,
             sync_writes: self.sync,
+            trace: self.trace.clone(),
         })
     }
 
@@ -244,23 +278,29 @@ impl Options {
 
     /// The name space: what the file says, or the default one.
     fn names(&self) -> Result<Table, Error> {
-        let (name, text) = match &self.namespace {
-            Some(path) => (path.display().to_string(), read_file(path, MAX_FILE_BYTES)?),
-            None => {
-                let default = match self.dialect {
-                    Dialect::Devds => namespace::table::DEVDS_FILE,
-                    Dialect::Plan9 => namespace::table::PLAN9_FILE,
-                };
-                ("the default name space".to_string(), default.into())
-            }
+        if let Some(path) = &self.namespace {
+            return read_names(path, &Table::default());
+        }
+        let default = match self.dialect {
+            Dialect::Devds => namespace::table::DEVDS_FILE,
+            Dialect::Plan9 => namespace::table::PLAN9_FILE,
         };
-        let beside = self.namespace.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let mut include = |name: &str| {
-            read_file(&beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
-        };
-        let variable = |name: &str| env::var(name).ok();
-        Table::build(&name, &text, &variable, &mut include).map_err(Error::Namespace)
+        let mut none = |_: &str| Err(String::new());
+        Table::build("the default name space", default.as_bytes(), &|_| None, &mut none)
+            .map_err(Error::Namespace)
     }
+}
+
+/// The name space that the file at `path` says; servers that `old` knows have the same numbers in it.
+fn read_names(path: &Path, old: &Table) -> Result<Table, Error> {
+    let text = read_file("--namespace", path, MAX_FILE_BYTES)?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let mut include = |name: &str| {
+        read_file("the line", &beside.join(name), MAX_FILE_BYTES).map_err(|error| error.to_string())
+    };
+    let variable = |name: &str| env::var(name).ok();
+    old.rebuild(&path.display().to_string(), &text, &variable, &mut include)
+        .map_err(Error::Namespace)
 }
 
 /// Carries out a saved ctl.
@@ -271,7 +311,10 @@ fn restore(
     keys: Keys,
     kept: bool,
 ) -> Result<(), Error> {
-    let refused = |source| Error::Config { path: path.to_path_buf(), source };
+    let refused = |source| match kept {
+        true => Error::Kept { path: path.to_path_buf(), source },
+        false => Error::Config { path: path.to_path_buf(), source },
+    };
     let lines = saved::messages(dialect, text).map_err(refused)?;
     let messages: Vec<&[u8]> = lines.iter().map(|line| line.message).collect();
     server
@@ -281,7 +324,7 @@ fn restore(
 
 /// The keys in a file that nobody but its owner can read.
 fn read_keys(path: &Path) -> Result<Keys, Error> {
-    let failed = |source| Error::File { path: path.to_path_buf(), source };
+    let failed = |source| Error::Option { option: "--keys", path: path.to_path_buf(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
@@ -291,11 +334,13 @@ fn read_keys(path: &Path) -> Result<Keys, Error> {
     Keys::parse(&text).map_err(|source| Error::Config { path: path.to_path_buf(), source })
 }
 
-/// The bytes of a file, which may be one more than `most`: enough to be refused for it.
-fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Error> {
-    fs::File::open(path)
-        .and_then(|file| read_all(file, most))
-        .map_err(|source| Error::File { path: path.to_path_buf(), source })
+/// The bytes of the file that `option` names, which may be one more than `most`: enough to be refused for it.
+fn read_file(option: &'static str, path: &Path, most: usize) -> Result<Vec<u8>, Error> {
+    fs::File::open(path).and_then(|file| read_all(file, most)).map_err(|source| Error::Option {
+        option,
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// As [`read_file`]. What is read lies in one place: growing would leave copies behind, and there may
@@ -349,20 +394,22 @@ fn how_to_mount(addr: &Addr) -> String {
     }
 }
 
-/// As many descriptors as the system lets us have: each client and each inner file needs one.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the number of descriptors stays as it was");
+/// Where the metrics are.
+fn scrape_url(addr: &Addr) -> String {
+    match addr {
+        Addr::Tcp { host: Host::Name(host), port } if host.contains(':') => {
+            format!("http://[{host}]:{port}/metrics")
+        }
+        Addr::Tcp { host: Host::Name(host), port } => format!("http://{host}:{port}/metrics"),
+        Addr::Tcp { host: Host::Any, port } => format!("http://HOST:{port}/metrics"),
+        other => format!("/metrics at {other}"),
     }
 }
 
-/// Logs go to standard error: warnings, or with `verbose` more.
+/// Logs go to standard error: warnings, and what a SIGHUP did, or with `verbose` more.
 pub(super) fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        0 => "warn,dsfs::event_loop::reload=info",
         1 => "info",
         _ => "debug",
     };

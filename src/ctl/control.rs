@@ -4,7 +4,7 @@
 //! files may take a while (they may be on other machines), so it is a small state machine that
 //! asks a [`Finder`] and goes on when that has answered. Nothing of a refused message stays.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::task::Poll;
@@ -13,59 +13,53 @@ use styx::enames;
 use styx::server::Ename;
 use zeroize::Zeroizing;
 
+use super::find::{Finder, Finding, SaveLog, name_text};
 use super::order::restorable;
+use super::replace::Replacement;
 use super::{
-    Command, Config, Devices, Dialect, DiskDefaults, InterLength, Keys, Kind, OpenError, PastEnd,
-    Pattern, Rules, TakenCheck, line, parse, parse_saved,
+    Command, Config, Devices, Dialect, DiskDefaults, Keys, Kind, Pattern, Rules, line, parse,
+    parse_saved,
 };
-use crate::device::crypt::Cipher;
-use crate::device::{Geometry, Slot, Table};
+use crate::device::{Slot, Table};
 use crate::inner::remote::JobId;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::Key;
 use crate::limits;
-use crate::namespace::{self, Failure, NameError, Resolver, Step, Target, Tree, Walked};
-
-/// Finds and opens files by the name space's targets. What is pending is answered later, by
-/// [`Control::walked`] and [`Control::opened`].
-pub trait Finder {
-    /// How far `names` go from the directory `target`.
-    fn walk(&mut self, job: JobId, target: &Target, names: &[String]) -> Poll<Walked>;
-
-    /// Opens a file for reading and writing, and takes its length.
-    fn open(&mut self, job: JobId, target: &Target) -> Poll<Result<File, Failure>>;
-
-    /// Puts on stable storage what has to be there before a message is answered: the ctl text, if
-    /// it changes, and the log of a new mirror, which is given to it. Answered later by
-    /// [`Control::saved`].
-    fn save(
-        &mut self,
-        job: JobId,
-        text: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
-    ) -> Poll<Result<(), Ename>>;
-}
+use crate::namespace::{self, Failure, Resolver, Step, Tree, Walked};
+use crate::observe::Counts;
 
 /// A configured device, as the tree shows it.
 #[derive(Debug)]
 pub struct Entry {
-    /// How it was configured.
-    pub config: Config,
+    pub(super) config: RefCell<Config>,
     /// What carries out its transfers.
     pub device: Rc<Device>,
     /// Fids that are open on it.
     pub opens: Cell<usize>,
     /// Its last write, in seconds since 1970; 0 before.
     pub mtime: Cell<u32>,
+    /// What clients have done with it.
+    pub counts: Rc<Counts>,
 }
 
 impl Entry {
+    /// How it is configured.
+    pub fn config(&self) -> Ref<'_, Config> {
+        self.config.borrow()
+    }
+
+    /// It is configured so from now on; what it was before.
+    pub(super) fn configure(&self, config: Config) -> Config {
+        self.config.replace(config)
+    }
+
     /// The devices that it is made of.
-    fn below(&self) -> impl Iterator<Item = &Rc<Device>> {
-        self.device.inner.iter().filter_map(|inner| match inner {
-            Inner::Device(device) => Some(device),
-            Inner::File(_) | Inner::Ctl => None,
-        })
+    fn below(&self) -> Vec<Rc<Device>> {
+        let device = |inner: &Inner| match inner {
+            Inner::Device(device) => Some(device.clone()),
+            Inner::File(_) | Inner::Ctl | Inner::Absent(_) => None,
+        };
+        self.device.inner().iter().filter_map(device).collect()
     }
 }
 
@@ -82,23 +76,35 @@ struct Running<O> {
 enum Stage {
     /// Its inner files are being found.
     Finding(Box<Finding>),
-    /// The new device is there but for its being saved.
-    Saving(Option<Rc<Entry>>),
+    /// All is there but for its being saved.
+    Saving(Change),
 }
 
+/// What is done when it is saved.
 #[derive(Debug)]
-struct Finding {
-    config: Config,
-    found: Vec<Inner>,
-    resolver: Option<Resolver>,
+pub(super) enum Change {
+    /// Nothing: it has been done.
+    None,
+    /// This device is there.
+    Add(Rc<Entry>),
+    /// A leg becomes this.
+    Replace(Replacement, Inner),
 }
 
 /// Where a message came from.
 #[derive(Clone, Debug)]
 enum Source {
     Client,
-    /// A saved configuration, whose keys are these.
-    Saved(Rc<Keys>),
+    /// A saved configuration, whose keys are these; if it was kept, its mirrors have logs.
+    Saved(Rc<Keys>, bool),
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+enum Message {
+    /// A control message, which may have a key in it.
+    Text(Source, Zeroizing<Vec<u8>>),
+    Replace(Replacement),
 }
 
 /// The devices and their ctl file. `O` is who wrote a message.
@@ -109,11 +115,12 @@ pub struct Control<O> {
     disk: DiskDefaults,
     names: Rc<namespace::Table>,
     running: Option<Running<O>>,
-    /// Messages that wait, any of which may have a key in it.
-    queue: VecDeque<(O, Source, Zeroizing<Vec<u8>>)>,
+    queue: VecDeque<(O, Message)>,
     finished: VecDeque<(O, Result<(), Ename>)>,
     jobs: u64,
     version: u32,
+    /// The text of ctl, and of which version it is.
+    shown: RefCell<(u32, Rc<str>)>,
     stirred: Rc<Cell<bool>>,
 }
 
@@ -130,7 +137,7 @@ impl<O> Devices for Control<O> {
     fn any(&self, pattern: &Pattern) -> bool {
         self.table
             .iter()
-            .any(|(_, _, entry)| pattern.matches(&entry.config.dir, &entry.config.name))
+            .any(|(_, _, entry)| pattern.matches(&entry.config().dir, &entry.config().name))
     }
 }
 
@@ -147,8 +154,14 @@ impl<O: Copy> Control<O> {
             finished: VecDeque::new(),
             jobs: 0,
             version: 0,
+            shown: RefCell::new((0, "".into())),
             stirred: Rc::default(),
         }
+    }
+
+    /// From the next message on, inner files are looked up in `names`.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.names = names;
     }
 
     /// The dialect's rules.
@@ -161,16 +174,58 @@ impl<O: Copy> Control<O> {
         &self.table
     }
 
+    /// The dialect.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Grows with every change of the devices there are.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// What a read of ctl gives: the messages that would make the same devices again, by directory and
+    /// There are other devices, or a device is made of something else.
+    pub(super) fn changed(&mut self) {
+        self.version += 1;
+    }
+
+    /// What a read of ctl gives. It is put together once for each version: there may be megabytes of
+    /// it, and a client may read it a byte at a time.
+    pub fn shown(&self) -> Rc<str> {
+        let mut shown = self.shown.borrow_mut();
+        if shown.0 != self.version {
+            *shown = (self.version, self.text().into());
+        }
+        shown.1.clone()
+    }
+
+    /// The messages that would make the same devices again, by directory and
     /// slot, but each after those that it is made of.
     pub fn text(&self) -> String {
+        self.text_of(|_| true)
+    }
+
+    /// The same without the devices that were deleted and are only still open: what is to be there
+    /// after a restart.
+    pub fn kept_text(&self) -> String {
+        let mut kept: HashSet<*const Device> = HashSet::new();
+        let entries: Vec<&Rc<Entry>> = self.table.iter().map(|(_, _, entry)| entry).collect();
+        let mut rest: Vec<Rc<Device>> =
+            entries.iter().map(|entry| entry.device.clone()).filter(|d| !d.is_gone()).collect();
+        // A device that was deleted goes on as long as others are made of it.
+        while let Some(device) = rest.pop() {
+            if kept.insert(Rc::as_ptr(&device)) {
+                let entry = entries.iter().find(|entry| Rc::ptr_eq(&entry.device, &device));
+                rest.extend(entry.into_iter().flat_map(|entry| entry.below()));
+            }
+        }
+        self.text_of(|entry| kept.contains(&Rc::as_ptr(&entry.device)))
+    }
+
+    fn text_of(&self, is_listed: impl Fn(&Entry) -> bool) -> String {
+        let listed = self.table.iter().filter(|(_, _, entry)| is_listed(entry));
         let entries: Vec<(Slot, &Rc<Entry>)> =
-            self.table.iter().map(|(slot, _, entry)| (slot, entry)).collect();
+            listed.map(|(slot, _, entry)| (slot, entry)).collect();
         let dirs: Vec<usize> = entries.iter().map(|(slot, _)| slot.dir).collect();
         let numbers: HashMap<*const Device, usize> = entries
             .iter()
@@ -178,26 +233,28 @@ impl<O: Copy> Control<O> {
             .map(|(number, (_, entry))| (Rc::as_ptr(&entry.device), number))
             .collect();
         let number = |device: &Rc<Device>| numbers.get(&Rc::as_ptr(device)).copied();
-        let inner: Vec<Vec<usize>> =
-            entries.iter().map(|(_, entry)| entry.below().filter_map(number).collect()).collect();
+        let inner: Vec<Vec<usize>> = entries
+            .iter()
+            .map(|(_, entry)| entry.below().iter().filter_map(number).collect())
+            .collect();
         let order = restorable(&dirs, &inner);
-        order.into_iter().map(|number| line(self.dialect, &entries[number].1.config)).collect()
+        order.into_iter().map(|number| line(self.dialect, &entries[number].1.config())).collect()
     }
 
     /// Whether there is a crypt device of this name.
     pub fn is_crypt(&self, dir: &str, name: &str) -> bool {
-        let mut devices = self.table.iter().map(|(_, _, entry)| &entry.config);
+        let mut devices = self.table.iter().map(|(_, _, entry)| entry.config());
         let named = |config: &Config| config.dir == dir && config.name == name;
-        devices.any(|config| named(config) && matches!(config.kind, Kind::Crypt { .. }))
+        devices.any(|config| named(&config) && matches!(config.kind, Kind::Crypt { .. }))
     }
 
     /// The crypt devices whose key is not known, by directory and name.
-    pub fn without_key(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn without_key(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.table.iter().map(|(_, _, entry)| entry);
         let lacks_key = |entry: &&Rc<Entry>| {
-            matches!(entry.config.kind, Kind::Crypt { .. }) && entry.device.cipher.is_none()
+            matches!(entry.config().kind, Kind::Crypt { .. }) && entry.device.cipher.is_none()
         };
-        all.filter(lacks_key).map(|entry| (&entry.config.dir[..], &entry.config.name[..]))
+        all.filter(lacks_key).map(|entry| (entry.config().dir.clone(), entry.config().name.clone()))
     }
 
     /// Carries out one message to ctl. If it is pending, its end comes by
@@ -208,35 +265,46 @@ impl<O: Copy> Control<O> {
         message: &[u8],
         owner: O,
     ) -> Poll<Result<(), Ename>> {
-        self.submit(finder, message, owner, Source::Client)
+        self.submit(finder, Message::Text(Source::Client, message.to_vec().into()), owner)
     }
 
     /// Carries out one line of a saved configuration, as [`write`](Control::write) does. A `crypt` that
-    /// gives no key takes its own from `keys`.
+    /// gives no key takes its own from `keys`. If the configuration was `kept` in the state
+    /// directory, a mirror may lack legs, as long as one is there that was in service.
     pub fn restore(
         &mut self,
         finder: &mut impl Finder,
         message: &[u8],
-        keys: &Rc<Keys>,
+        (keys, kept): (&Rc<Keys>, bool),
         owner: O,
     ) -> Poll<Result<(), Ename>> {
-        self.submit(finder, message, owner, Source::Saved(keys.clone()))
+        let source = Source::Saved(keys.clone(), kept);
+        self.submit(finder, Message::Text(source, message.to_vec().into()), owner)
+    }
+
+    /// Makes another file of a mirror's leg, as [`write`](Control::write) carries out a message.
+    pub fn replace(
+        &mut self,
+        finder: &mut impl Finder,
+        replacement: Replacement,
+        owner: O,
+    ) -> Poll<Result<(), Ename>> {
+        self.submit(finder, Message::Replace(replacement), owner)
     }
 
     fn submit(
         &mut self,
         finder: &mut impl Finder,
-        message: &[u8],
+        message: Message,
         owner: O,
-        source: Source,
     ) -> Poll<Result<(), Ename>> {
         if self.running.is_none() {
-            return self.carry_out(finder, message, owner, &source);
+            return self.carry_out(finder, message, owner);
         }
         if self.queue.len() >= limits::MESSAGES {
             return Poll::Ready(Err(enames::ECTLBUSY.into()));
         }
-        self.queue.push_back((owner, source, message.to_vec().into()));
+        self.queue.push_back((owner, message));
         Poll::Pending
     }
 
@@ -248,13 +316,19 @@ impl<O: Copy> Control<O> {
     fn carry_out(
         &mut self,
         finder: &mut impl Finder,
-        message: &[u8],
+        message: Message,
         owner: O,
-        source: &Source,
     ) -> Poll<Result<(), Ename>> {
-        let parsed = match source {
-            Source::Client => parse(self.dialect, message, self, &self.disk),
-            Source::Saved(keys) => parse_saved(self.dialect, message, self, &self.disk, keys),
+        let (source, text) = match message {
+            Message::Text(source, text) => (source, text),
+            Message::Replace(replacement) => {
+                let config = replacement.wanted()?;
+                return self.find(finder, owner, Source::Client, config, Some(replacement));
+            }
+        };
+        let parsed = match &source {
+            Source::Client => parse(self.dialect, &text, self, &self.disk),
+            Source::Saved(keys, _) => parse_saved(self.dialect, &text, self, &self.disk, keys),
         };
         match parsed {
             Err(ename) => return Poll::Ready(Err(ename.into())),
@@ -262,19 +336,34 @@ impl<O: Copy> Control<O> {
             Ok(Command::Disk(disk)) => self.disk = disk,
             Ok(Command::Clear) => {
                 self.delete(&Pattern { dir: None, name: None });
-                return self.save(finder, owner, source.clone(), None);
+                return self.save(finder, owner, source, Change::None);
             }
             Ok(Command::Delete(pattern)) => {
                 self.delete(&pattern);
-                return self.save(finder, owner, source.clone(), None);
+                return self.save(finder, owner, source, Change::None);
             }
             Ok(Command::Configure(config)) => {
-                let finding = Finding { config, found: Vec::new(), resolver: None };
-                self.begin(owner, source.clone(), Stage::Finding(Box::new(finding)));
-                return self.advance(finder);
+                return self.find(finder, owner, source, config, None);
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Begins to find the inner files of a configuration.
+    fn find(
+        &mut self,
+        finder: &mut impl Finder,
+        owner: O,
+        source: Source,
+        config: Config,
+        replaces: Option<Replacement>,
+    ) -> Poll<Result<(), Ename>> {
+        let may_lack = config.kind == Kind::Mirror && matches!(source, Source::Saved(_, true));
+        let found = Vec::new();
+        let names = self.names.clone();
+        let finding = Finding { names, config, found, resolver: None, replaces, may_lack };
+        self.begin(owner, source, Stage::Finding(Box::new(finding)));
+        self.advance(finder)
     }
 
     fn begin(&mut self, owner: O, source: Source, stage: Stage) -> JobId {
@@ -284,56 +373,81 @@ impl<O: Copy> Control<O> {
         job
     }
 
-    /// The devices have changed, or will by this new one: that is saved before it is answered.
+    /// The devices have changed, or will by this: that is saved before it is answered.
     fn save(
         &mut self,
         finder: &mut impl Finder,
         owner: O,
         source: Source,
-        entry: Option<Rc<Entry>>,
+        change: Change,
     ) -> Poll<Result<(), Ename>> {
-        let mut text = matches!(source, Source::Client).then(|| self.text());
-        let mut mirror = None;
-        if let Some(entry) = &entry {
-            let Config { dir, name, .. } = &entry.config;
-            let line = line(self.dialect, &entry.config);
-            let key = Key::new(self.rules().name, dir, name, &line);
-            mirror = entry.device.is_mirror().then_some((&entry.device, key));
-            if text.is_some() {
-                let slot = self.table.insert(dir, name, entry.clone());
-                text = Some(self.text());
-                self.table.remove(slot);
+        let is_new = matches!(source, Source::Client);
+        let (text, log) = match &change {
+            Change::None => (is_new.then(|| self.kept_text()), None),
+            Change::Add(entry) => {
+                let (dir, name) = (entry.config().dir.clone(), entry.config().name.clone());
+                let text = is_new.then(|| {
+                    let slot = self.table.insert(&dir, &name, entry.clone());
+                    let text = self.kept_text();
+                    self.table.remove(slot);
+                    text
+                });
+                let key = self.key(&entry.config());
+                (text, entry.device.is_mirror().then_some(SaveLog::New(&entry.device, key)))
             }
-        }
-        let job = self.begin(owner, source, Stage::Saving(entry.clone()));
-        match finder.save(job, text, mirror) {
-            Poll::Pending => Poll::Pending,
+            Change::Replace(replacement, inner) => {
+                let (text, keys) = self.after(replacement, inner);
+                let (mirror, leg) = (&replacement.entry.device, replacement.leg);
+                (Some(text), Some(SaveLog::Replace { mirror, leg, keys }))
+            }
+        };
+        self.jobs += 1;
+        let job = JobId(self.jobs);
+        match finder.save(job, text, log) {
+            Poll::Pending => {
+                self.running = Some(Running { owner, job, source, stage: Stage::Saving(change) });
+                Poll::Pending
+            }
             Poll::Ready(result) => {
                 self.running = None;
-                Poll::Ready(result.map(|()| self.install(entry)))
+                Poll::Ready(self.install(change, result))
             }
         }
     }
 
-    fn install(&mut self, entry: Option<Rc<Entry>>) {
-        if let Some(entry) = entry {
-            let (dir, name) = (entry.config.dir.clone(), entry.config.name.clone());
-            if let Some(mut mirror) = entry.device.mirror() {
-                mirror.watch(self.stirred.clone());
+    /// What names the log of a mirror that is configured so.
+    pub(super) fn key(&self, config: &Config) -> Key {
+        Key::new(self.rules().name, &config.dir, &config.name, &line(self.dialect, config))
+    }
+
+    /// What was to be saved is, or is not.
+    fn install(&mut self, change: Change, saved: Result<(), Ename>) -> Result<(), Ename> {
+        match change {
+            Change::None => {}
+            Change::Add(entry) => {
+                saved.clone()?;
+                let (dir, name) = (entry.config().dir.clone(), entry.config().name.clone());
+                if let Some(mut mirror) = entry.device.mirror() {
+                    mirror.watch(self.stirred.clone());
+                }
+                self.table.insert(&dir, &name, entry);
+                self.version += 1;
             }
-            self.table.insert(&dir, &name, entry);
-            self.version += 1;
+            Change::Replace(replacement, inner) => {
+                self.end_replace(&replacement, inner, saved.is_ok());
+            }
         }
+        saved
     }
 
     /// What came of a saving that was pending.
     pub fn saved(&mut self, finder: &mut impl Finder, job: JobId, result: Result<(), Ename>) {
         let is_it = |running: &mut Running<O>| running.job == job;
-        let Some(Running { owner, stage: Stage::Saving(entry), .. }) = self.running.take_if(is_it)
+        let Some(Running { owner, stage: Stage::Saving(change), .. }) = self.running.take_if(is_it)
         else {
             return;
         };
-        let result = result.map(|()| self.install(entry));
+        let result = self.install(change, result);
         self.finished.push_back((owner, result));
         self.begin_queued(finder);
     }
@@ -345,7 +459,7 @@ impl<O: Copy> Control<O> {
 
     fn delete(&mut self, pattern: &Pattern) {
         for (_, _, entry) in self.table.iter() {
-            if pattern.matches(&entry.config.dir, &entry.config.name) {
+            if pattern.matches(&entry.config().dir, &entry.config().name) {
                 entry.device.delete();
             }
         }
@@ -358,7 +472,7 @@ impl<O: Copy> Control<O> {
         loop {
             let entries = || self.table.iter().map(|(slot, _, entry)| (slot, entry));
             let in_use: HashSet<*const Device> =
-                entries().flat_map(|(_, entry)| entry.below()).map(Rc::as_ptr).collect();
+                entries().flat_map(|(_, entry)| entry.below()).map(|d| Rc::as_ptr(&d)).collect();
             let is_over = |entry: &Entry| {
                 entry.device.is_gone()
                     && entry.opens.get() == 0
@@ -402,14 +516,17 @@ impl<O: Copy> Control<O> {
     pub fn opened(&mut self, finder: &mut impl Finder, job: JobId, opened: Result<File, Failure>) {
         let rules = self.rules();
         let Some(finding) = self.finding(job) else { return };
-        match opened {
-            Ok(file) => finding.take(Inner::File(file)),
-            Err(failure) => {
-                let ename = finding.name_error(failure, rules);
-                return self.end(finder, Err(ename));
+        let taken = match opened {
+            Ok(file) => {
+                finding.take(Inner::File(file));
+                Ok(())
             }
+            Err(failure) => finding.lack(finding.name_error(failure, rules)),
+        };
+        match taken {
+            Ok(()) => self.go_on(finder),
+            Err(ename) => self.end(finder, Err(ename)),
         }
-        self.go_on(finder);
     }
 
     fn finding(&mut self, job: JobId) -> Option<&mut Finding> {
@@ -439,8 +556,8 @@ impl<O: Copy> Control<O> {
 
     fn begin_queued(&mut self, finder: &mut impl Finder) {
         while self.running.is_none() {
-            let Some((owner, source, message)) = self.queue.pop_front() else { return };
-            if let Poll::Ready(result) = self.carry_out(finder, &message, owner, &source) {
+            let Some((owner, message)) = self.queue.pop_front() else { return };
+            if let Poll::Ready(result) = self.carry_out(finder, message, owner) {
                 self.finished.push_back((owner, result));
             }
         }
@@ -455,15 +572,18 @@ impl<O: Copy> Control<O> {
         };
         loop {
             let Some(name) = finding.config.inner.get(finding.found.len()) else {
-                let Finding { config, found, .. } = *finding;
-                return match self.make(config, found) {
-                    Ok(entry) => self.save(finder, owner, source, Some(entry)),
-                    Err(ename) => Poll::Ready(Err(ename)),
+                return match self.found(finder, *finding)? {
+                    None => Poll::Ready(Ok(())),
+                    Some(change) => self.save(finder, owner, source, change),
                 };
             };
-            let resolver = finding.resolver.get_or_insert_with(|| Resolver::new(&self.names, name));
+            let resolver =
+                finding.resolver.get_or_insert_with(|| Resolver::new(&finding.names, name));
             let failure = match resolver.next() {
-                Step::Failed(error) => return Poll::Ready(Err(name_text(&error, self.rules()))),
+                Step::Failed(error) => {
+                    finding.lack(name_text(&error, self.rules()))?;
+                    continue;
+                }
                 Step::Walk { target, names } => {
                     let walked = match target.tree {
                         Tree::Kernel => {
@@ -494,100 +614,9 @@ impl<O: Copy> Control<O> {
                     Poll::Ready(Err(failure)) => failure,
                 },
             };
-            return Poll::Ready(Err(finding.name_error(failure, self.rules())));
+            finding.lack(finding.name_error(failure, self.rules()))?;
         }
         self.running = Some(Running { owner, job, source, stage: Stage::Finding(finding) });
         Poll::Pending
-    }
-
-    /// How far `names` go in the tree of our own devices, from the directory at `path`. The device
-    /// that is being made, `own`, is found, so that what is told is that it can't be opened (D15).
-    fn walk_kernel(&self, path: &[String], names: &[String], own: (&str, &str)) -> Walked {
-        let all: Vec<&str> = path.iter().chain(names).map(String::as_str).collect();
-        let (depth, directory): (usize, bool) = match all[..] {
-            [] => (0, true),
-            [dir, ..] if self.table.dir(dir).is_none() && dir != own.0 => (0, true),
-            [_] => (1, true),
-            [dir, name, ..] if self.is_file(dir, name) || (dir, name) == own => (2, false),
-            [..] => (1, true),
-        };
-        Walked::Reached { found: depth.saturating_sub(path.len()), directory }
-    }
-
-    fn is_file(&self, dir: &str, name: &str) -> bool {
-        self.rules().is_ctl(dir, name) || self.is_taken(dir, name)
-    }
-
-    fn open_kernel(&self, path: &[String]) -> Result<Inner, Failure> {
-        let [dir, name] = path else { return Err(Failure::Permission) };
-        if self.rules().is_ctl(dir, name) {
-            return Ok(Inner::Ctl);
-        }
-        let slot = self.table.dir(dir).and_then(|dir| self.table.find(dir, name));
-        match slot.and_then(|slot| self.table.get(slot)) {
-            None => Err(Failure::NotFound),
-            Some((_, entry)) if entry.device.is_gone() => {
-                Err(Failure::Open(self.rules().transfers.gone.to_string()))
-            }
-            Some((_, entry)) => Ok(Inner::Device(entry.device.clone())),
-        }
-    }
-
-    /// Makes the device: the checks that come when its inner files are open, then its lengths.
-    fn make(&self, mut config: Config, inner: Vec<Inner>) -> Result<Rc<Entry>, Ename> {
-        let rules = self.rules();
-        if rules.taken == TakenCheck::AfterOpening && self.is_file(&config.dir, &config.name) {
-            return Err(enames::EEXIST.into());
-        }
-        if self.table.dir(&config.dir).is_none() && self.table.dirs().count() >= rules.max_dirs {
-            return Err(enames::ENOTREES.into());
-        }
-        let lengths: Vec<u64> = inner.iter().map(Inner::length).collect();
-        let only = lengths.first().copied().unwrap_or(0);
-        let mut cipher = None;
-        let geometry = match &mut config.kind {
-            Kind::Mirror => Geometry::mirror(&lengths),
-            Kind::Cat => Geometry::cat(&lengths),
-            Kind::Inter if rules.inter_length == InterLength::Sum => Geometry::inter(&lengths),
-            Kind::Inter => Geometry::inter_even(&lengths),
-            Kind::Part { start, .. } if rules.past_end == PastEnd::Refused && *start > only => {
-                return Err(enames::EPARTSTART.into());
-            }
-            Kind::Part { start, length } => {
-                let geometry = Geometry::part(only, *start, *length);
-                (*start, *length) = ((*start).min(only), geometry.length());
-                geometry
-            }
-            Kind::Crypt { key } => {
-                // The key goes into the cipher and nowhere else.
-                cipher = key.take().and_then(|key| Cipher::new(key.tweak(), key.data()));
-                Geometry::crypt(only).ok_or(enames::ECRYPTSTART)?
-            }
-        };
-        let device = Device::new(geometry, inner, &rules.transfers).with_cipher(cipher);
-        if device.leaves() > limits::LEAVES || device.depth() > limits::DEPTH {
-            return Err(enames::EDEEP.into());
-        }
-        let device = Rc::new(device);
-        Ok(Rc::new(Entry { config, device, opens: Cell::new(0), mtime: Cell::new(0) }))
-    }
-}
-
-impl Finding {
-    fn take(&mut self, inner: Inner) {
-        self.found.push(inner);
-        self.resolver = None;
-    }
-
-    fn name_error(&self, failure: Failure, rules: &Rules) -> Ename {
-        let name = self.config.inner.get(self.found.len()).map_or("", String::as_str);
-        name_text(&NameError::new(name, failure), rules)
-    }
-}
-
-fn name_text(error: &NameError, rules: &Rules) -> Ename {
-    match rules.open_error {
-        OpenError::NameFirst => error.devds().into(),
-        OpenError::NameLast => error.plan9().into(),
     }
 }

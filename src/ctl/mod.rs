@@ -13,10 +13,13 @@ mod check;
 mod control;
 mod devds;
 mod dialect;
+mod find;
 mod key;
 mod keys;
+mod make;
 mod order;
 mod plan9;
+mod replace;
 pub mod saved;
 mod text;
 
@@ -26,12 +29,14 @@ use zeroize::Zeroize;
 
 use crate::limits::{MESSAGE as MAX_MESSAGE, NAME as MAX_NAME};
 
-pub use control::{Control, Entry, Finder};
+pub use control::{Control, Entry};
 pub use dialect::{
     Dialect, InterLength, OpenDir, OpenError, PastEnd, Rules, TakenCheck, UnknownDialect, Verb,
 };
+pub use find::{Finder, SaveLog};
 pub use key::Key;
 pub use keys::Keys;
+pub use replace::Replacement;
 pub use text::line;
 
 /// Words that are looked at. No command has more than 34 (`mirror`, a name, 32 files), and the

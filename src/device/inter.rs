@@ -30,3 +30,9 @@ pub fn piece(n: u64, offset: u64, count: u64) -> Piece {
         count: count.min(BLOCK - within),
     }
 }
+
+/// How many of the first `offset` bytes of the device are in inner file `inner` of `n`.
+pub fn before(n: u64, inner: u64, offset: u64) -> u64 {
+    let (rounds, within) = (offset / BLOCK / n, offset - offset / BLOCK / n * n * BLOCK);
+    rounds * BLOCK + within.saturating_sub(inner * BLOCK).min(BLOCK)
+}

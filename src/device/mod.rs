@@ -121,6 +121,40 @@ impl Geometry {
         count.min(self.length.saturating_sub(offset))
     }
 
+    /// What of each inner file a range inside the device is: one run at most, since what follows in the
+    /// device follows in the file, too. Inner files that have nothing of it are left out; of a mirror
+    /// each has all of it.
+    pub fn runs(&self, offset: u64, count: u64) -> Vec<Piece> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let all = 0..self.lengths.len();
+        let run = |(inner, from, to): (usize, u64, u64)| {
+            (from < to).then(|| Piece { inner, offset: from, count: to - from })
+        };
+        let end = offset.saturating_add(count);
+        match self.kind {
+            Kind::Mirror => all.filter_map(|inner| run((inner, offset, end))).collect(),
+            Kind::Cat => all
+                .filter_map(|inner| {
+                    let start = if inner == 0 { 0 } else { self.ends[inner - 1] };
+                    let within = |at: u64| at.clamp(start, self.ends[inner]) - start;
+                    run((inner, within(offset), within(end)))
+                })
+                .collect(),
+            Kind::Inter => {
+                let n = self.lengths.len() as u64;
+                let before = |inner: usize, at| inter::before(n, inner as u64, at);
+                all.filter_map(|inner| run((inner, before(inner, offset), before(inner, end))))
+                    .collect()
+            }
+            Kind::Part { start } => run((0, start + offset, start + end)).into_iter().collect(),
+            Kind::Crypt => {
+                run((0, crypt::HEADER + offset, crypt::HEADER + end)).into_iter().collect()
+            }
+        }
+    }
+
     /// The first piece of a range that is inside the device (see [`clip`](Geometry::clip)) and not
     /// empty: the longest run of bytes from `offset` on that is one run in one inner file.
     ///

@@ -1,13 +1,36 @@
 //! What worker threads and other servers have done, and the answers that come of it.
 
+use std::sync::Arc;
+
 use styx::server::Ename;
 
 use super::clients::find_client;
-use super::workers::{Job, Outcome};
+use super::host::Host;
+use super::logs::Recorded;
+use super::workers::Outcome;
 use super::{Server, link_token};
+use crate::ctl::Control;
 use crate::inner::File;
-use crate::transfer::Done;
-use crate::tree::{Answered, ClientId, World};
+use crate::transfer::{Done, Transfers};
+use crate::tree::{Answered, ClientId, Owner, World};
+
+/// A log has something new: those who waited for that go on. A leg is replaced first, so that the
+/// next record does not say that it is held for that.
+fn go_on(
+    host: &mut Host,
+    transfers: &mut Transfers<Owner>,
+    control: &mut Control<(Owner, u32)>,
+    (log, Recorded { ops, moved }): (usize, Recorded),
+) {
+    if let Some((job, result)) = moved {
+        control.saved(host, job, result);
+    }
+    let work = host.logs.go_on(log);
+    host.work(work);
+    for (op, result) in ops {
+        transfers.complete(host, op, result.map(|()| Done::Recorded));
+    }
+}
 
 impl Server {
     /// Goes on with what worker threads and other servers have done. True if there was anything.
@@ -32,13 +55,13 @@ impl Server {
                     transfers.complete(host, op, result.map(|()| Done::Synced));
                 }
                 Outcome::Recorded(log, result) => {
-                    let (ended, next) = host.logs.recorded(log, result);
-                    if let Some(write) = next {
-                        host.workers.submit(Job::Record(write));
-                    }
-                    for (op, result) in ended {
-                        transfers.complete(host, op, result.map(|()| Done::Recorded));
-                    }
+                    let recorded = host.logs.recorded(log, result);
+                    go_on(host, transfers, control, (log, recorded));
+                }
+                Outcome::Moved(log, result) => {
+                    let recorded =
+                        host.logs.moved(log, result.map(|(file, found)| (Arc::new(file), found)));
+                    go_on(host, transfers, control, (log, recorded));
                 }
                 Outcome::Saved(job, saved) => {
                     let saved = host.saved(saved);
@@ -51,6 +74,9 @@ impl Server {
                 Outcome::Resolved(number, addresses) => {
                     let (registry, token) = (self.poll.registry(), link_token(number));
                     host.links[number].resolved(addresses, registry, token, host.now);
+                }
+                Outcome::Reread(result) => {
+                    self.reload.read = Some(result);
                 }
                 Outcome::Exported(job, told) => self.world.host_told(host, job, told),
             }

@@ -7,6 +7,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::{Connection, Readiness, Turn};
+use super::spare::is_out_of_descriptors;
 use super::stream::Stream;
 use super::{ACCEPT_PAUSE, CLIENT, GENERATION, INDEX, Server};
 use crate::limits;
@@ -19,23 +20,28 @@ pub(super) struct Client {
     pub stdio: bool,
 }
 
+/// All of them, each in memory of its own: what a crowd took is given back when it goes.
+pub(super) type Clients = Slab<Box<Client>>;
+
 pub(super) fn client_token(index: usize, generation: u32) -> Token {
     Token(CLIENT | ((generation & GENERATION) as usize) << 32 | index)
 }
 
 impl Server {
+    /// Takes in those who wait at a listener, as many as one turn may; the others have to wait for
+    /// the next one.
     pub(super) fn accept(&mut self, listener: usize) {
         if self.resting.is_some() {
             return;
         }
-        while let Some(listener) = self.listeners.get(listener) {
-            match listener.accept(&self.admission) {
+        for _ in 0..limits::ACCEPTS {
+            let Some(listening) = self.listeners.get(listener) else { return };
+            match listening.accept(&mut self.admission) {
                 Ok(Err(why)) => tracing::warn!("refused: {why}"),
-                Ok(Ok(_)) if self.clients.len() >= limits::CLIENTS => {
-                    tracing::warn!("refused: {} clients are connected", limits::CLIENTS);
+                Ok(Ok(_)) if self.clients.len() >= self.most_clients => {
+                    tracing::warn!("refused: {} clients are connected", self.clients.len());
                 }
                 Ok(Ok(stream)) => {
-                    tracing::debug!("a client connects");
                     if let Err(error) = self.admit(stream, false) {
                         tracing::warn!(%error, "a client could not be admitted");
                     }
@@ -43,6 +49,9 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if is_out_of_descriptors(&error) && self.refuse(listener) => {
+                    tracing::warn!("refused: {error}; ulimit -n says how many there may be");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no more clients can be accepted for now");
                     self.resting = Some(Instant::now() + ACCEPT_PAUSE);
@@ -50,30 +59,57 @@ impl Server {
                 }
             }
         }
+        self.resting = Some(Instant::now());
     }
 
-    pub(super) fn admit(&mut self, stream: Stream, stdio: bool) -> io::Result<()> {
+    /// Hangs up on the next one who waits at a listener, though no descriptor is left for that.
+    /// False if it can't be done now.
+    fn refuse(&mut self, listener: usize) -> bool {
+        let Server { spare, listeners, admission, .. } = self;
+        spare.is_there() && spare.lend(|| listeners[listener].accept(admission).is_ok())
+    }
+
+    pub(super) fn admit(&mut self, mut stream: Stream, stdio: bool) -> io::Result<()> {
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation & GENERATION;
         let token = client_token(index, generation);
-        let mut connection = Connection::new(stream, ClientId(token.0), self.limits);
-        connection.stream().register(self.poll.registry(), token)?;
-        entry.insert(Client { connection, generation, is_ready: true, stdio });
+        let peer = stream.peer();
+        stream.register(self.poll.registry(), token)?;
+        let seen = self.world.observed.came(token.0, peer.into(), self.world.time());
+        tracing::info!(number = seen.number, peer = seen.peer, "a client connects");
+        let connection = Connection::new(stream, ClientId(token.0), self.limits, seen);
+        entry.insert(Box::new(Client { connection, generation, is_ready: true, stdio }));
         if !stdio {
-            self.handshakes.push_back((Instant::now() + limits::HANDSHAKE, token.0));
+            self.await_handshake(token.0);
         }
         self.ready.push_back(index);
         Ok(())
     }
 
+    /// A client has to say its Tversion in time. If too many have not done so, the one that has had
+    /// the longest time for it has to go.
+    fn await_handshake(&mut self, token: usize) {
+        let Server { clients, handshakes, .. } = self;
+        let most = self.most_clients.div_ceil(limits::HANDSHAKES);
+        if handshakes.len() >= most {
+            handshakes.retain(|&(_, token)| awaited(clients, token).is_some());
+        }
+        if handshakes.len() >= most
+            && let Some(index) =
+                handshakes.pop_front().and_then(|(_, token)| awaited(clients, token))
+        {
+            tracing::warn!("a client is hung up on: {most} others say nothing either");
+            self.dismiss(index);
+        }
+        self.handshakes.push_back((Instant::now() + limits::HANDSHAKE, token));
+    }
+
     /// Hangs up on those that have not said what they speak in time.
     pub(super) fn end_handshakes(&mut self) {
         while let Some(&(until, token)) = self.handshakes.front() {
-            let waits = find_client(&mut self.clients, token)
-                .filter(|(_, client)| !client.connection.has_begun());
-            match waits.map(|(index, _)| index) {
+            match awaited(&mut self.clients, token) {
                 Some(_) if until > self.host.now => return,
                 Some(index) => self.dismiss(index),
                 None => {}
@@ -134,11 +170,14 @@ impl Server {
     }
 }
 
+/// The client that a token means, if it has not said its Tversion.
+fn awaited(clients: &mut Clients, token: usize) -> Option<usize> {
+    let (index, client) = find_client(clients, token)?;
+    (!client.connection.has_begun()).then_some(index)
+}
+
 /// The client that a token means, unless it is gone.
-pub(super) fn find_client(
-    clients: &mut Slab<Client>,
-    token: usize,
-) -> Option<(usize, &mut Client)> {
+pub(super) fn find_client(clients: &mut Clients, token: usize) -> Option<(usize, &mut Client)> {
     let index = token & INDEX;
     let client = clients.get_mut(index)?;
     (client_token(index, client.generation).0 == token).then_some((index, client))

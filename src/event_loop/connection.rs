@@ -2,24 +2,27 @@
 //! loop gives a socket, a simulator something of its own.
 
 use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use styx::buffer::{Buffer, Output};
-use styx::frame::{frame_len, split_frame};
-use styx::server::{Answer, Ename, Fatal, Limits, RequestId, Session};
+use styx::frame::{header, split_frame};
+use styx::server::{Answer, Ename, Fatal, Limits, MAX_MSIZE, RequestId, Session};
+use tracing::Span;
 
+use super::watch::Watch;
 use crate::ctl::Finder;
 use crate::inner::Carrier;
 use crate::inner::host_fs::Keeper;
 use crate::limits;
+use crate::observe;
 use crate::tree::{ClientId, File, Payload, Visit, World};
 
-/// How many bytes are read from a client at one time, unless a longer message is to come.
-const READ_SIZE: usize = 64 * 1024;
-
-/// A message longer than this is read to its end in one go, and with it only the start of the next,
-/// which says how long that is: what is read of it now has to be moved to the front afterwards.
-const LONG_FRAME: usize = 16 * 1024;
-const LOOK_AHEAD: usize = 256;
+/// How many bytes are read from a client at one time: twice what came the last time, between these.
+/// So a client has no more memory than it has filled before, and one that streams is read in few
+/// pieces, each with several of its messages or one of the longest.
+const LEAST_READ: usize = 64 * 1024;
+const MOST_READ: usize = MAX_MSIZE as usize + LEAST_READ;
 
 /// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
 /// many as there are clients at work at the same time on a small machine. An idle client has none.
@@ -54,6 +57,23 @@ pub trait Stream {
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
+/// What a connection needs around it, besides what the world needs.
+pub trait Surroundings: Carrier + Finder + Keeper {
+    /// When this turn began.
+    fn now(&self) -> Instant;
+
+    /// Whether somebody wants to see every message.
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    /// A request came on the connection of this number.
+    fn saw_request(&mut self, _connection: u64, _frame: &[u8]) {}
+
+    /// These replies go out on it.
+    fn saw_replies(&mut self, _connection: u64, _bytes: &[u8]) {}
+}
+
 /// What has changed on a stream since it was told last. It is told once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
@@ -65,17 +85,27 @@ pub struct Readiness {
     pub closed: bool,
 }
 
+/// How long a buffer is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// Buffers that nobody uses, so that their memory is not fetched from the system and given back
 /// again for each message.
 #[derive(Debug, Default)]
-pub struct Buffers(Vec<Buffer>);
+pub struct Buffers {
+    /// The last one that was given back is the first to be lent.
+    spare: Vec<Buffer>,
+    /// How many of them, the first ones, nobody has needed since the last look.
+    unused: usize,
+    next_look: Option<Instant>,
+}
 
 impl Buffers {
     fn lend(&mut self, buffer: &mut Buffer) {
         if buffer.memory() == 0
-            && let Some(spare) = self.0.pop()
+            && let Some(spare) = self.spare.pop()
         {
             *buffer = spare;
+            self.unused = self.unused.min(self.spare.len());
         }
     }
 
@@ -84,9 +114,23 @@ impl Buffers {
             return;
         }
         let spare = std::mem::take(buffer);
-        if self.0.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
-            self.0.push(spare);
+        if self.spare.len() < SPARE_BUFFERS && spare.memory() <= SPARE_BYTES {
+            self.spare.push(spare);
         }
+    }
+
+    /// Gives the memory of those that nobody needs back to the system.
+    pub fn look(&mut self, now: Instant) {
+        if self.next_look.is_none_or(|at| at <= now) {
+            self.spare.drain(..self.unused);
+            self.unused = self.spare.len();
+            self.next_look = (self.unused > 0).then_some(now + KEPT);
+        }
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 }
 
@@ -143,10 +187,11 @@ pub struct Connection<S> {
     stream: S,
     session: Session<File>,
     client: ClientId,
+    watch: Watch,
     input: Buffer,
     outgoing: Outgoing,
-    /// How long the last message was, as a guess at the next.
-    last_frame: usize,
+    /// How many bytes to read the next time.
+    room: usize,
     readable: bool,
     /// The end of the stream has been told of, so it has to be read up to there.
     closing: bool,
@@ -155,15 +200,17 @@ pub struct Connection<S> {
 }
 
 impl<S: Stream> Connection<S> {
-    /// A connection on which nothing has been said. `client` names it in the world.
-    pub fn new(stream: S, client: ClientId, limits: Limits) -> Self {
+    /// A connection on which nothing has been said. `client` names it in the world, which saw it
+    /// come (`seen`).
+    pub fn new(stream: S, client: ClientId, limits: Limits, seen: Rc<observe::Connection>) -> Self {
         Connection {
             stream,
             session: Session::new(limits),
             client,
+            watch: Watch::new(seen),
             input: Buffer::new(),
             outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
-            last_frame: 0,
+            room: LEAST_READ,
             readable: true,
             closing: false,
             ended: false,
@@ -207,12 +254,16 @@ impl<S: Stream> Connection<S> {
     pub fn take_turn(
         &mut self,
         world: &mut World,
-        host: &mut (impl Carrier + Finder + Keeper),
+        host: &mut impl Surroundings,
         buffers: &mut Buffers,
         listen: bool,
     ) -> Turn {
-        match self.receive(world, host, buffers, listen) {
-            Ok(more) => match self.send(buffers) {
+        let _span = self.span().entered();
+        let received = self.receive(world, host, buffers, listen);
+        let sent = self.send(buffers);
+        self.end_turn(world, host.now());
+        match received {
+            Ok(more) => match sent {
                 Ok(()) if self.ended && !self.is_busy() => Turn::Over,
                 Ok(()) if more && !self.is_full() => Turn::More,
                 Ok(()) if self.ended => Turn::Last(self.client),
@@ -233,6 +284,22 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// What happens now is this client's.
+    fn span(&self) -> Span {
+        let seen = &self.watch.connection;
+        tracing::debug_span!("connection", number = seen.number, peer = &*seen.peer)
+    }
+
+    /// What was answered in this turn, which began at `since`, and what is left.
+    fn end_turn(&self, world: &mut World, since: Instant) {
+        let seen = &self.watch.connection;
+        world.observed.end_turn(seen, since.elapsed().as_nanos() as u64);
+        seen.msize.set(if self.session.has_version() { self.session.msize() } else { 0 });
+        seen.fids.set(self.session.fids() as u32);
+        seen.pending.set(self.session.outstanding() as u32);
+        seen.unread.set(self.outgoing.waiting());
+    }
+
     fn is_full(&self) -> bool {
         self.outgoing.waiting() > limits::OUTPUT
     }
@@ -241,7 +308,7 @@ impl<S: Stream> Connection<S> {
     fn receive(
         &mut self,
         world: &mut World,
-        host: &mut (impl Carrier + Finder + Keeper),
+        host: &mut impl Surroundings,
         buffers: &mut Buffers,
         listen: bool,
     ) -> Result<bool, Hangup> {
@@ -262,8 +329,8 @@ impl<S: Stream> Connection<S> {
                     return Ok(over);
                 }
                 let before = self.outgoing.bytes.len();
-                self.session.receive(frame, &mut visit, &mut self.outgoing.bytes)?;
-                self.last_frame = frame.len();
+                let out = &mut self.outgoing.bytes;
+                take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
                 done += frame.len();
                 taken += 1;
                 moved += frame.len() + self.outgoing.bytes.len() - before;
@@ -273,29 +340,18 @@ impl<S: Stream> Connection<S> {
                 buffers.give_back(&mut self.input);
                 return Ok(false);
             }
-            let room = self.room()?;
-            match self.stream.read(&mut self.input, room) {
+            match self.stream.read(&mut self.input, self.room) {
                 Ok(0) => self.ended = true,
-                // What does not fill the room is all there was; an event tells of more.
-                Ok(n) if n < room => self.readable = self.closing,
-                Ok(_) => {}
+                Ok(n) => {
+                    // What does not fill the room is all there was; an event tells of more.
+                    self.readable = n == self.room || self.closing;
+                    self.room = (2 * n).clamp(LEAST_READ, MOST_READ);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// How many bytes to read now: a long message to its end in one go. But a length is only said,
-    /// and gets no more memory than its sender has filled before.
-    fn room(&self) -> Result<usize, Fatal> {
-        let here = self.input.len();
-        let next = frame_len(&self.input, self.session.msize())?.unwrap_or(self.last_frame);
-        if next <= LONG_FRAME {
-            return Ok(READ_SIZE);
-        }
-        let most = READ_SIZE.max(here).max(self.last_frame);
-        Ok(next.saturating_sub(here).min(most) + LOOK_AHEAD)
     }
 
     /// Sends what there is to be sent, in one write if the stream takes it.
@@ -311,7 +367,7 @@ impl<S: Stream> Connection<S> {
         request: RequestId,
         answer: Result<Payload, Ename>,
         world: &mut World,
-        host: &mut (impl Carrier + Finder + Keeper),
+        host: &mut impl Surroundings,
     ) {
         let bytes;
         let answer = match answer {
@@ -330,14 +386,50 @@ impl<S: Stream> Connection<S> {
             Ok(Payload::Done) => Ok(Answer::Done),
             Err(ename) => Err(ename),
         };
+        let _span = self.span().entered();
+        let before = self.outgoing.bytes.len();
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
+        let replies = &self.outgoing.bytes[before..];
+        self.watch.answered(replies, &mut visit.world.observed, visit.host.now());
+        if visit.host.wants_messages() {
+            visit.host.saw_replies(self.watch.connection.number, replies);
+        }
     }
 
     /// The client is gone: what it had is given back.
-    pub fn close(&mut self, world: &mut World, host: &mut (impl Carrier + Finder + Keeper)) {
+    pub fn close(&mut self, world: &mut World, host: &mut impl Surroundings) {
+        let seen = &self.watch.connection;
+        let (number, answered, failed) = (seen.number, seen.answered.get(), seen.failed.get());
+        tracing::info!(number, answered, failed, "a client is gone");
         self.session.close(&mut Visit { world, host, client: self.client });
+        world.observed.connections.remove(&self.client.0);
     }
+}
+
+/// One message: it is taken, counted, and shown to whoever wants to see it.
+fn take(
+    session: &mut Session<File>,
+    watch: &mut Watch,
+    frame: &[u8],
+    visit: &mut Visit<'_, impl Surroundings>,
+    out: &mut Buffer,
+) -> Result<(), Fatal> {
+    let (before, number) = (out.len(), watch.connection.number);
+    let wanted = visit.host.wants_messages();
+    let _span = wanted.then(|| {
+        let tag = header(frame).map(|(_, tag)| tag);
+        let span = tracing::debug_span!("request", tag).entered();
+        visit.host.saw_request(number, frame);
+        span
+    });
+    session.receive(frame, visit, out)?;
+    let replies = &out[before..];
+    watch.took(frame, replies, &mut visit.world.observed, visit.host.now());
+    if wanted {
+        visit.host.saw_replies(number, replies);
+    }
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]

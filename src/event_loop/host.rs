@@ -3,6 +3,7 @@
 //! does.
 
 use std::fs::File as HostFile;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,15 +11,17 @@ use std::time::{Instant, SystemTime};
 
 use styx::server::{Ename, Outcome};
 
+use super::connection::Surroundings;
 use super::links::Link;
-use super::logs::Logs;
+use super::logs::{Logs, Move, Work};
+use super::trace::{self, Trace};
 use super::workers::{Job, NewLog, NewState, Workers};
-use crate::ctl::Finder;
+use crate::ctl::{Finder, SaveLog};
 use crate::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{Carrier, Device, File, Op};
-use crate::integrity::log;
+use crate::integrity::log::{self, Record};
 use crate::integrity::state::{Key, StateDir, StateError};
 use crate::namespace::{Failure, Target, Tree, Walked};
 
@@ -41,6 +44,8 @@ pub(super) struct Host {
     /// The configuration being restored is one that was kept: its logs must be there.
     pub restoring: bool,
     pub trial: bool,
+    /// Where every message is shown, if it is.
+    pub trace: Option<Trace>,
 }
 
 impl Host {
@@ -62,9 +67,15 @@ impl Host {
             Ename::from(error.to_string())
         })?;
         if let (Some(mirror), Some((file, found))) = (mirror, log) {
-            self.logs.add(mirror, Arc::new(file), &found);
+            let time = self.time();
+            self.logs.add(mirror, Arc::new(file), &found, time);
         }
         Ok(())
+    }
+
+    /// Has what is to be done for a log done.
+    pub fn work(&mut self, work: Option<Work<Arc<HostFile>>>) {
+        work.into_iter().for_each(|work| self.workers.submit(Job::Log(work)));
     }
 
     fn exported(&self) -> &HostFs {
@@ -84,6 +95,13 @@ impl Carrier for Host {
                 mount.read(file, offset, data.len(), op, self.now)?;
                 Poll::Pending
             }
+        }
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        match file {
+            File::Local(file) => file.read_cached_scattered(offset, places),
+            File::Remote(_) => false,
         }
     }
 
@@ -122,10 +140,8 @@ impl Carrier for Host {
     }
 
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {
-        let (outcome, write) = self.logs.record(mirror, op);
-        if let Some(write) = write {
-            self.workers.submit(Job::Record(write));
-        }
+        let (outcome, work) = self.logs.record(mirror, op);
+        self.work(work);
         outcome
     }
 
@@ -161,21 +177,43 @@ impl Finder for Host {
         Poll::Pending
     }
 
+    fn remembered(&mut self, key: &Key) -> Result<Option<Record>, Ename> {
+        let Some(state) = &self.state else { return Ok(None) };
+        // Only while a kept configuration is restored, so nobody waits for the disk with us.
+        let log = state.read_log(key).map_err(|error| Ename::from(error.to_string()))?;
+        Ok(Some(log.1.record))
+    }
+
     fn save(
         &mut self,
         job: JobId,
         text: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
+        log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         let state = self.state.clone().filter(|_| !self.trial);
+        let log = match log {
+            Some(SaveLog::Replace { mirror, leg, keys }) => {
+                let time = self.time();
+                if let Some(mut mirror) = mirror.mirror() {
+                    mirror.begin_replace(leg, time);
+                }
+                let Some(state) = state else { return Poll::Ready(Ok(())) };
+                let by = Move { job, leg, keys, state, text: text.unwrap_or_default() };
+                let (saved, work) = self.logs.replace(mirror, by);
+                self.work(work);
+                return saved;
+            }
+            Some(SaveLog::New(mirror, key)) => Some((mirror, key)),
+            None => None,
+        };
         let Some(state) = state else { return Poll::Ready(Ok(())) };
-        let log = mirror.as_ref().map(|(device, key)| NewLog {
-            key: key.clone(),
-            length: device.geometry.length(),
-            legs: device.inner.len(),
+        self.new_mirror = log.as_ref().map(|&(mirror, _)| mirror.clone());
+        let log = log.map(|(mirror, key)| NewLog {
+            key,
+            length: mirror.geometry.length(),
+            legs: mirror.inner().len(),
             must_exist: self.restoring,
         });
-        self.new_mirror = mirror.map(|(device, _)| device.clone());
         self.workers.submit(Job::Save(NewState { job, state, text, log }));
         Poll::Pending
     }
@@ -197,6 +235,24 @@ impl Keeper for Host {
 
     fn open_limit(&self) -> usize {
         self.open_limit
+    }
+}
+
+impl Surroundings for Host {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wants_messages(&self) -> bool {
+        trace::is_wanted(self.trace.as_ref())
+    }
+
+    fn saw_request(&mut self, connection: u64, frame: &[u8]) {
+        trace::request(self.trace.as_mut(), connection, frame);
+    }
+
+    fn saw_replies(&mut self, connection: u64, bytes: &[u8]) {
+        trace::replies(self.trace.as_mut(), connection, bytes);
     }
 }
 

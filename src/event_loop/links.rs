@@ -21,6 +21,7 @@ use super::stream::Stream;
 use super::workers::{Job, Workers};
 use crate::dial::{Addr, Host};
 use crate::inner::remote::{Broken, Mount};
+use crate::namespace::Table;
 
 /// The pause before a lost server is tried again, at first; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +54,16 @@ pub(super) struct Link {
     input: Buffer,
     /// When we were told to end, or heard of the server since then.
     ending: Option<Instant>,
+}
+
+/// Adds a link for each server of the name space that has none yet. `uname` is who attaches there, and
+/// `timeout` how long it may take to answer.
+pub(super) fn add(links: &mut Vec<Link>, names: &Table, uname: &str, timeout: Duration) {
+    let known = links.len();
+    for (number, remote) in names.remotes().iter().enumerate().skip(known) {
+        let mount = Mount::new(number, uname, &remote.aname, timeout);
+        links.push(Link::new(number, remote.dial.clone(), mount));
+    }
 }
 
 /// Why there is no connection any more.

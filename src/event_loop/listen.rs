@@ -74,7 +74,7 @@ impl Listener {
             }
         }
         if listeners.is_empty() {
-            let why = "no sockets were handed over (LISTEN_FDS is not set for this process)";
+            let why = "no sockets were handed over (LISTEN_FDS is not set for this process): have a socket unit, or systemd-socket-activate, start it";
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
         Ok(listeners)
@@ -89,7 +89,7 @@ impl Listener {
 
     /// The next client; or why one that connected does not get in, which it learns by being hung up
     /// on: nothing is read from a stranger and nothing told.
-    pub fn accept(&self, admission: &Admission) -> io::Result<Result<Stream, String>> {
+    pub fn accept(&self, admission: &mut Admission) -> io::Result<Result<Stream, String>> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;

@@ -10,7 +10,13 @@ mod host;
 mod links;
 mod listen;
 pub mod logs;
+mod manager;
+mod reload;
+mod scrapes;
+mod spare;
 mod stream;
+mod trace;
+mod watch;
 mod workers;
 
 use std::collections::VecDeque;
@@ -23,7 +29,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 use styx::server::{Ename, Limits};
@@ -33,19 +40,24 @@ use crate::ctl::Keys;
 use crate::dial::Addr;
 use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
-use crate::inner::remote::Mount;
 use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
+use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
-use clients::Client;
+use clients::Clients;
 use connection::Buffers;
 use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use reload::Reload;
+pub use reload::Reread;
+use scrapes::Scrapes;
+use spare::Spare;
 use stream::Stream;
+use trace::Trace;
 use workers::Workers;
 
 /// Events taken from the kernel at one time: more come with the next turn.
@@ -55,12 +67,13 @@ const EVENTS: usize = 1024;
 /// read their last replies.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long a listener rests when no more connections can be accepted (EMFILE).
+/// How long a listener rests when a connection can't even be accepted to be refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The part of this process's descriptors that open files of the exported root may take. The
-/// others are for clients, devices and what is open for a moment.
-const EXPORT_SHARE: (usize, usize) = (3, 4);
+/// The part of this process's descriptors that clients may take, and the part that open files of the
+/// exported root may take. What the one has too much of is left for the other, for devices and for
+/// what is open for a moment.
+const SHARE: (usize, usize) = (3, 4);
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -83,6 +96,8 @@ pub struct Options {
     pub state: Option<StateDir>,
     /// Each write is on stable storage before it is answered.
     pub sync_writes: bool,
+    /// The file in which every message is shown, if it is.
+    pub trace: Option<PathBuf>,
 }
 
 /// A server.
@@ -94,9 +109,12 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    scrapes: Scrapes,
+    spare: Spare,
     /// Listeners that rest until this time.
     resting: Option<Instant>,
-    clients: Slab<Client>,
+    clients: Clients,
+    most_clients: usize,
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
@@ -106,8 +124,10 @@ pub struct Server {
     world: World,
     host: Host,
     limits: Limits,
+    reload: Reload,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
+    started: Instant,
     /// It was told to end, and does so by this time at the latest.
     ending: Option<Instant>,
     /// It serves standard input and output, and ends with them.
@@ -140,11 +160,32 @@ const KIND: u32 = 56;
 const LISTENER: usize = 1 << KIND;
 const LINK: usize = 2 << KIND;
 const CLIENT: usize = 3 << KIND;
+/// Listeners for metrics, and who asks for them.
+const SCRAPES: usize = 4 << KIND;
+const SCRAPE: usize = 5 << KIND;
 const INDEX: usize = (1 << 32) - 1;
 const GENERATION: u32 = (1 << 24) - 1;
 
-fn named(what: &dyn std::fmt::Display, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+/// The error of `what`, and what someone can do.
+fn named(what: &dyn std::fmt::Display, error: io::Error, advice: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}; {advice}"))
+}
+
+/// Why nothing listens at an address.
+fn unheard(addr: &Addr, error: io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "something listens there: end it, or listen elsewhere (port 0 is any free one)"
+        }
+        io::ErrorKind::AddrNotAvailable => "listen at an address that this machine has",
+        io::ErrorKind::NotFound if matches!(addr, Addr::Unix(_)) => "its directory must be there",
+        io::ErrorKind::PermissionDenied if matches!(addr, Addr::Tcp { .. }) => {
+            "ports below 1024 are root's: listen at another"
+        }
+        // The error says all.
+        _ => return io::Error::new(error.kind(), format!("{addr}: {error}")),
+    };
+    named(addr, error, advice)
 }
 
 fn link_token(number: usize) -> Token {
@@ -160,25 +201,30 @@ impl Server {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         // A write beyond the file size limit should fail, and not kill; so signals are caught.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
-        let root = Root::open(&options.root, options.settings.read_only)
-            .map_err(|error| named(&options.root.display(), error))?;
+        let root = Root::open(&options.root, options.settings.read_only).map_err(|error| {
+            named(&options.root.display(), error, "--root names a directory that is there")
+        })?;
         let export = match options.settings.export {
             true => {
                 let export = HostFs::new(&root);
-                Some(export.map_err(|error| named(&options.root.display(), error))?)
+                let what = "--export needs openat2(2) for --root";
+                Some(export.map_err(|error| named(&options.root.display(), error, what))?)
             }
             false => None,
         };
-        let open_limit = descriptors() / EXPORT_SHARE.1 * EXPORT_SHARE.0;
+        let open_limit = descriptors() / SHARE.1 * SHARE.0;
         let workers = Workers::start(options.workers, &waker)?;
+        let open_trace = |path: PathBuf| {
+            Trace::open(path.clone()).map_err(|error| {
+                named(&path.display(), error, "--trace names a file that can be written")
+            })
+        };
+        let trace = options.trace.map(open_trace).transpose()?;
         let mut links = Vec::new();
-        for (number, remote) in options.names.remotes().iter().enumerate() {
-            let uname = &options.settings.owner;
-            let mount = Mount::new(number, uname, &remote.aname, options.timeout);
-            links.push(Link::new(number, remote.dial.clone(), mount));
-        }
+        let uname = &options.settings.owner;
+        links::add(&mut links, &options.names, uname, options.timeout);
         let host = Host {
             root,
             export,
@@ -191,8 +237,10 @@ impl Server {
             new_mirror: None,
             restoring: false,
             trial: false,
+            trace,
         };
         let mut world = World::new(options.settings, Rc::new(options.names), seconds());
+        world.observed.mounts = host.links.iter().map(|_| Rc::default()).collect();
         if options.sync_writes {
             world.transfers.sync_writes();
         }
@@ -203,8 +251,11 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            scrapes: Scrapes::default(),
+            spare: Spare::new(),
             resting: None,
             clients: Slab::new(),
+            most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -212,7 +263,9 @@ impl Server {
             world,
             host,
             limits: options.limits,
+            reload: Reload::new(options.timeout),
             upkeep: None,
+            started: Instant::now(),
             ending: None,
             stdio: false,
         })
@@ -226,7 +279,7 @@ impl Server {
     pub fn listen(&mut self, addresses: &[Addr]) -> io::Result<()> {
         for addr in addresses {
             let opened = Listener::open(addr, &self.admission);
-            for mut listener in opened.map_err(|error| named(addr, error))? {
+            for mut listener in opened.map_err(|error| unheard(addr, error))? {
                 let token = Token(LISTENER | self.listeners.len());
                 listener.register(self.poll.registry(), token)?;
                 self.listeners.push(listener);
@@ -237,6 +290,23 @@ impl Server {
             self.admit(Stream::Stdio, true)?;
         }
         Ok(())
+    }
+
+    /// Serves the metrics over HTTP at these addresses, which must be those of sockets.
+    ///
+    /// # Errors
+    /// If it can't listen at one of them; the error says at which.
+    pub fn listen_for_scrapes(&mut self, addresses: &[Addr]) -> io::Result<()> {
+        for addr in addresses {
+            let listening = self.scrapes.listen(addr, &self.admission, self.poll.registry());
+            listening.map_err(|error| unheard(addr, error))?;
+        }
+        Ok(())
+    }
+
+    /// Where it serves the metrics in fact.
+    pub fn scrape_addresses(&self) -> Vec<Addr> {
+        self.scrapes.addresses()
     }
 
     /// Where it listens in fact: a port that was left open is filled in.
@@ -265,12 +335,12 @@ impl Server {
     ) -> Result<(), (usize, Ename)> {
         let keys = &Rc::new(keys);
         self.host.set_trial(true);
-        let tried = self.restore_all(messages, keys);
+        let tried = self.restore_all(messages, keys, kept);
         self.world.forget_devices();
         self.host.set_trial(false);
         tried?;
         self.host.restoring = kept;
-        let restored = self.restore_all(messages, keys);
+        let restored = self.restore_all(messages, keys, kept);
         self.host.restoring = false;
         restored?;
         self.tell_of_keys(keys);
@@ -287,7 +357,7 @@ impl Server {
     /// # Errors
     /// If they can't be saved.
     pub fn save(&self) -> Result<(), StateError> {
-        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.text()))
+        self.state().map_or(Ok(()), |state| state.save_config(&self.world.control.kept_text()))
     }
 
     /// Warns of keys for no device, and of devices without a key.
@@ -301,10 +371,15 @@ impl Server {
         }
     }
 
-    fn restore_all(&mut self, messages: &[&[u8]], keys: &Rc<Keys>) -> Result<(), (usize, Ename)> {
+    fn restore_all(
+        &mut self,
+        messages: &[&[u8]],
+        keys: &Rc<Keys>,
+        kept: bool,
+    ) -> Result<(), (usize, Ename)> {
         for (number, message) in messages.iter().enumerate() {
             let owner = (Owner::Saved(number), 0);
-            let begun = self.world.control.restore(&mut self.host, message, keys, owner);
+            let begun = self.world.control.restore(&mut self.host, message, (keys, kept), owner);
             let mut outcome = match begun {
                 std::task::Poll::Ready(result) => Some(result),
                 std::task::Poll::Pending => None,
@@ -321,14 +396,17 @@ impl Server {
     }
 
     /// Serves until it is told to end by SIGTERM or SIGINT, or by the end of standard input if
-    /// it serves that. What is under way is finished, and what was written is on stable storage.
+    /// it serves that. SIGHUP makes it read again what [`rereads`](Server::rereads) says,
+    /// and open the trace anew. What is under way is finished, and what was written is on stable storage.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.
     pub fn run(mut self) -> io::Result<()> {
         self.mend(true);
+        manager::tell(&[NotifyState::Ready]);
         while !self.is_over() {
             self.turn(&mut |_, _| {})?;
+            self.attend_reload();
         }
         self.dismiss_all()?;
         self.sync_all()
@@ -365,12 +443,13 @@ impl Server {
         fn sync_device(device: &Device) -> Result<(), Ename> {
             let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
             // A leg that is out has failed already, and gets all of it again.
-            let inner = device.inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
+            let inner = device.inner();
+            let inner = inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
             inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
                 Inner::File(File::Local(file)) => file.sync(),
                 Inner::Device(device) => sync_device(device),
                 // Another server keeps its own files.
-                Inner::File(File::Remote(_)) | Inner::Ctl => Ok(()),
+                Inner::File(File::Remote(_)) | Inner::Ctl | Inner::Absent(_) => Ok(()),
             })
         }
         for (_, name, entry) in self.world.control.table().iter() {
@@ -391,8 +470,10 @@ impl Server {
         }
         self.host.now = Instant::now();
         self.world.set_time(seconds());
+        self.observe();
         if self.resting.is_some_and(|until| until <= self.host.now) {
             self.resting = None;
+            self.spare.take_again();
             (0..self.listeners.len()).for_each(|listener| self.accept(listener));
         }
         for event in &events {
@@ -405,6 +486,11 @@ impl Server {
                     link.ready(self.poll.registry(), link_token(number), self.host.now);
                 }
                 CLIENT => self.happened(event),
+                SCRAPES => {
+                    let (number, now) = (token & INDEX, self.host.now);
+                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
+                }
+                SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
                 _ if self.stopper.told.load(Ordering::Acquire) => self.end(),
                 _ => {}
@@ -412,12 +498,28 @@ impl Server {
         }
         self.events = Some(events);
         self.end_handshakes();
+        self.scrapes.end_overdue(self.host.now);
         self.take_turns();
+        self.buffers.look(self.host.now);
         self.finish_jobs();
         self.deliver(saved);
+        if let Some(trace) = &mut self.host.trace {
+            trace.flush();
+        }
         let now = self.host.now;
         self.upkeep = self.world.upkeep(&mut self.host, now);
         Ok(())
+    }
+
+    /// What only the loop knows, for those who will ask in this turn.
+    fn observe(&mut self) {
+        let seen = &mut self.world.observed;
+        seen.millis = self.host.now.duration_since(self.started).as_millis() as u64;
+        seen.jobs = self.host.workers.under_way();
+        for (link, mount) in self.host.links.iter().zip(&seen.mounts) {
+            mount.up.set(link.mount.is_up());
+            mount.pending.set(link.mount.outstanding());
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -426,8 +528,9 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let next =
-            links.chain(self.resting).chain(self.ending).chain(handshake).chain(self.upkeep).min();
+        let links = links.chain(self.scrapes.deadline());
+        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
+        let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -447,7 +550,15 @@ impl Server {
     }
 
     fn signalled(&mut self) {
-        let ends = self.signals.pending().any(|signal| signal != SIGXFSZ);
+        let mut ends = false;
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP => self.reload.wanted = true,
+                // Writes fail with EFBIG, and say so.
+                SIGXFSZ => {}
+                _ => ends = true,
+            }
+        }
         if ends {
             self.end();
         }
@@ -458,8 +569,10 @@ impl Server {
             return;
         }
         tracing::info!("told to end: finishing what is under way");
+        manager::tell(&[NotifyState::Stopping]);
         self.ending = Some(Instant::now() + LAST_WORDS);
         self.listeners.clear();
+        self.scrapes.end();
         self.release(None);
         let now = Instant::now();
         self.host.links.iter_mut().for_each(|link| link.end(now));

@@ -34,6 +34,18 @@ impl Stream {
         }
     }
 
+    /// Who is at the other end: a dial string, or for a Unix socket the process that connected.
+    pub fn peer(&self) -> String {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().map_or("tcp".into(), |peer| {
+                format!("tcp!{}!{}", peer.ip().to_canonical(), peer.port())
+            }),
+            Stream::Unix(stream) => rustix::net::sockopt::socket_peercred(stream)
+                .map_or("unix".into(), |peer| format!("unix!{}", peer.pid.as_raw_nonzero())),
+            Stream::Stdio => "stdio".into(),
+        }
+    }
+
     /// Starts to tell `token` of what can be read and written.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;

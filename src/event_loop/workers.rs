@@ -9,26 +9,59 @@ use std::{io, thread};
 use mio::Waker;
 use styx::server::Ename;
 
-use super::logs::Write;
+use super::logs::Work;
+use super::reload::Reread;
 use crate::inner::host_fs::{self, Ask, HostFs, Told};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
 use crate::inner::{LocalFile, Op};
 use crate::integrity::log::Found;
 use crate::integrity::state::{Key, StateDir, StateError, write_record};
-use crate::namespace::{Failure, Walked};
+use crate::namespace::{Failure, Table, Walked};
 
 /// What a thread is to do.
 pub(super) enum Job {
-    Read { op: Op, file: LocalFile, offset: u64, count: usize },
-    Write { op: Op, file: LocalFile, offset: u64, data: Vec<u8> },
-    Sync { op: Op, file: LocalFile },
-    Walk { job: JobId, root: Root, path: Vec<String>, names: Vec<String> },
-    Open { job: JobId, root: Root, path: Vec<String> },
-    Resolve { link: usize, host: String, port: u16 },
-    Export { job: host_fs::JobId, fs: HostFs, ask: Ask },
-    Record(Write<Arc<HostFile>>),
+    Read {
+        op: Op,
+        file: LocalFile,
+        offset: u64,
+        count: usize,
+    },
+    Write {
+        op: Op,
+        file: LocalFile,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Sync {
+        op: Op,
+        file: LocalFile,
+    },
+    Walk {
+        job: JobId,
+        root: Root,
+        path: Vec<String>,
+        names: Vec<String>,
+    },
+    Open {
+        job: JobId,
+        root: Root,
+        path: Vec<String>,
+    },
+    Resolve {
+        link: usize,
+        host: String,
+        port: u16,
+    },
+    Export {
+        job: host_fs::JobId,
+        fs: HostFs,
+        ask: Ask,
+    },
+    Log(Work<Arc<HostFile>>),
     Save(NewState),
+    /// Reads the name space again, which is this one.
+    Reread(Arc<Reread>, Table),
 }
 
 /// What is to be kept of a control message, and where.
@@ -57,7 +90,9 @@ pub(super) enum Outcome {
     Resolved(usize, io::Result<Vec<SocketAddr>>),
     Recorded(usize, io::Result<()>),
     Saved(JobId, Result<Option<(HostFile, Found)>, StateError>),
+    Moved(usize, Result<(HostFile, Found), StateError>),
     Exported(host_fs::JobId, Result<Told, Ename>),
+    Reread(Result<Table, String>),
 }
 
 impl Job {
@@ -79,8 +114,11 @@ impl Job {
                 let addresses = (host.as_str(), port).to_socket_addrs();
                 Outcome::Resolved(link, addresses.map(Iterator::collect))
             }
-            Job::Record(Write { log, file, offset, bytes }) => {
+            Job::Log(Work::Record { log, file, offset, bytes }) => {
                 Outcome::Recorded(log, write_record(&file, offset, &bytes))
+            }
+            Job::Log(Work::Move { log, keys: (from, to), state, record, text }) => {
+                Outcome::Moved(log, state.move_log((&from, &to), &record, &text))
             }
             Job::Save(NewState { job, state, text, log }) => {
                 // The log is there before the configuration says that there is one.
@@ -92,6 +130,7 @@ impl Job {
                 });
                 Outcome::Saved(job, saved)
             }
+            Job::Reread(reread, table) => Outcome::Reread(reread(&table)),
             Job::Export { job, fs, ask } => Outcome::Exported(job, fs.run(ask)),
         }
     }
@@ -129,6 +168,11 @@ impl Workers {
     pub fn submit(&mut self, job: Job) {
         self.under_way += 1;
         self.jobs.send(job).expect("the threads live as long as this, and never panic");
+    }
+
+    /// How many jobs have not come back.
+    pub fn under_way(&self) -> usize {
+        self.under_way
     }
 
     /// The next job that is done.

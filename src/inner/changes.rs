@@ -2,7 +2,7 @@
 //!
 //! The host's time stamps are as coarse as its clock ticks, so two writes may leave a file with the
 //! same times and the same length. [`Changes`] counts the writes in between, for the qid.vers of
-//! what is exported. It must never grow with the number of files that are written.
+//! what is exported, and of devices. It must never grow with the number of files that are written.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -187,6 +187,10 @@ impl LocalFile {
         LocalFile { file: Arc::new(fd.into()), key, length, changes, is_memory }
     }
 
+    pub(super) fn changes(&self) -> &Arc<AtomicU32> {
+        &self.changes
+    }
+
     pub(super) fn host_file(&self) -> &Arc<HostFile> {
         &self.file
     }
@@ -228,6 +232,14 @@ impl LocalFile {
             }
         }
         Poll::Ready(Ok(done))
+    }
+
+    /// Reads a run of bytes into several places, if all of it is in memory: whether it was. If not,
+    /// what is in the places is of no use.
+    pub fn read_cached_scattered(&self, offset: u64, places: &mut [io::IoSliceMut<'_>]) -> bool {
+        let count = places.iter().map(|place| place.len()).sum();
+        let flags = if self.is_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
+        preadv2(self.file.as_fd(), places, offset, flags) == Ok(count)
     }
 
     /// Reads, and waits for it: fewer bytes than were asked for only at the end of the file.

@@ -8,8 +8,12 @@ pub mod local;
 pub mod nested;
 pub mod remote;
 
+use std::io::IoSliceMut;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
+use styx::enames;
 use styx::server::Outcome;
 
 /// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
@@ -31,6 +35,9 @@ pub enum Inner {
     /// The ctl file of our own devices, which ds(3) lets anyone put into a device. It has length
     /// 0, so nothing is ever read from it or written to it but a write of no bytes at all.
     Ctl,
+    /// mirror: what the configuration names is not there, or too short. Why; nothing reads or
+    /// writes it.
+    Absent(Rc<str>),
 }
 
 impl Inner {
@@ -40,16 +47,26 @@ impl Inner {
             Inner::File(File::Local(file)) => file.length(),
             Inner::File(File::Remote(file)) => file.length(),
             Inner::Device(device) => device.geometry.length(),
-            Inner::Ctl => 0,
+            Inner::Ctl | Inner::Absent(_) => 0,
         }
     }
 
     /// Which servers it is on: bit n for mount n, modulo 64, none for this machine.
     pub fn homes(&self) -> u64 {
         match self {
-            Inner::File(File::Local(_)) | Inner::Ctl => 0,
+            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
             Inner::File(File::Remote(file)) => 1 << (file.mount() % 64),
             Inner::Device(device) => device.homes(),
+        }
+    }
+
+    /// How often each of its files was changed through this server.
+    fn changes(&self) -> Vec<Arc<AtomicU32>> {
+        match self {
+            Inner::File(File::Local(file)) => vec![file.changes().clone()],
+            Inner::File(File::Remote(file)) => vec![file.changes().clone()],
+            Inner::Device(device) => device.changes(),
+            Inner::Ctl | Inner::Absent(_) => Vec::new(),
         }
     }
 }
@@ -82,6 +99,23 @@ pub enum FileKey {
     Remote(usize, u64),
 }
 
+/// What servers say that do not sync, to the wstat that asks for it: Inferno's and Plan 9's devices,
+/// Plan 9's file servers, and those that have their texts from a Unix.
+const NO_SYNC: [&str; 6] = [
+    enames::EPERM,
+    "wstat prohibited",
+    "not implemented",
+    "Function not implemented",
+    "Operation not supported",
+    "Operation not permitted",
+];
+
+/// Whether the error of a sync says only that the file's server does not sync. Nothing has failed
+/// there, and nothing is known of stable storage either.
+pub fn refuses_sync(ename: &str) -> bool {
+    NO_SYNC.iter().any(|text| text.eq_ignore_ascii_case(ename))
+}
+
 /// Names one operation on a file that did not end at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Op {
@@ -98,6 +132,13 @@ pub trait Carrier {
     /// Reads from byte `offset` into `data`: how many bytes were there, fewer than were asked for
     /// only at the end of the file.
     fn read(&mut self, file: &File, offset: u64, data: &mut [u8], op: Op) -> Outcome<usize>;
+
+    /// Reads a run of bytes from `offset` on into several places, if all of it can be had at once,
+    /// in one operation: whether it could. If not, what is in the places is of no use.
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        let _ = (file, offset, places);
+        false
+    }
 
     /// Writes `data` at byte `offset`: how many bytes were taken.
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize>;

@@ -55,6 +55,8 @@ pub struct LegRecord {
     pub why: String,
     /// What must be rewritten.
     pub stale: Regions,
+    /// Its server does not sync.
+    pub unsynced: bool,
 }
 
 /// What is kept of a mirror.
@@ -103,8 +105,8 @@ impl Record {
     pub fn new(length: u64, legs: usize) -> Self {
         let scale = Scale::new(length);
         let none = Regions::new(scale.count());
-        let leg =
-            LegRecord { service: Service::In, since: 0, why: String::new(), stale: none.clone() };
+        let (service, since, why, stale) = (Service::In, 0, String::new(), none.clone());
+        let leg = LegRecord { service, since, why, stale, unsynced: false };
         Record { scale, legs: vec![leg; legs], marked: none }
     }
 
@@ -141,7 +143,7 @@ impl Record {
                 Service::Out => 2,
                 Service::Held => 3,
             };
-            out.extend([service, why.len() as u8, 0, 0, 0, 0, 0, 0]);
+            out.extend([service, why.len() as u8, u8::from(leg.unsynced), 0, 0, 0, 0, 0]);
             out.extend(leg.since.to_le_bytes());
             out.extend(why.as_bytes());
             out.resize(start + LEG, 0);
@@ -256,7 +258,13 @@ fn parse(payload: &[u8], half: usize) -> Result<(Record, Identity), LogError> {
         let why = bytes[16..].get(..usize::from(bytes[1]));
         let why = why.and_then(|why| std::str::from_utf8(why).ok());
         let why = why.ok_or(LogError::Nonsense("a leg's reason is no text"))?.to_string();
-        Ok(LegRecord { service, since: u64_at(bytes, 8), why, stale: map(number + 1) })
+        let unsynced = match bytes[2] {
+            0 => false,
+            1 => true,
+            _ => return Err(LogError::Nonsense("a leg's flags are none that there are")),
+        };
+        let (since, stale) = (u64_at(bytes, 8), map(number + 1));
+        Ok(LegRecord { service, since, why, stale, unsynced })
     };
     let legs = (0..legs).map(leg).collect::<Result<_, _>>()?;
     Ok((Record { scale, legs, marked: map(0) }, identity))
@@ -272,7 +280,7 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let regions = prop::collection::vec(0..300usize, 0..9);
-        let leg = (0..4u8, any::<u64>(), "\\PC{0,60}", regions.clone());
+        let leg = (0..4u8, any::<u64>(), "\\PC{0,60}", regions.clone(), any::<bool>());
         (1..300u64 * 65536, prop::collection::vec(leg, 1..9), regions).prop_map(
             |(length, legs, marked)| {
                 let scale = Scale::new(length);
@@ -281,13 +289,15 @@ mod tests {
                     picks.into_iter().for_each(|pick| set.add(pick..pick + 1));
                     set
                 };
-                let leg = |(service, since, why, stale): (u8, _, String, _)| LegRecord {
-                    service: [Service::In, Service::CatchingUp, Service::Out, Service::Held]
-                        [usize::from(service)],
-                    since,
-                    why: why[..why.floor_char_boundary(WHY)].to_string(),
-                    stale: set(stale),
-                };
+                let leg =
+                    |(service, since, why, stale, unsynced): (u8, _, String, _, _)| LegRecord {
+                        service: [Service::In, Service::CatchingUp, Service::Out, Service::Held]
+                            [usize::from(service)],
+                        since,
+                        why: why[..why.floor_char_boundary(WHY)].to_string(),
+                        stale: set(stale),
+                        unsynced,
+                    };
                 Record { scale, legs: legs.into_iter().map(leg).collect(), marked: set(marked) }
             },
         )

@@ -229,16 +229,10 @@ impl StateDir {
         must_exist: bool,
     ) -> Result<(File, Found), StateError> {
         let path = self.log_path(key);
-        if !path.try_exists().map_err(at(&path))? {
-            if must_exist {
-                return Err(StateError::NoLog { path, mirror: key.mirror.clone() });
-            }
-            let dir = self.path.join(MIRRORS);
-            DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
-            sync_dir(&self.path)?;
-            self.put(&path, &Record::new(length, legs).file(&key.identity))?;
-        }
-        let (file, found) = self.read_log(key)?;
+        let (file, found) = match must_exist || path.try_exists().map_err(at(&path))? {
+            true => self.read_log(key)?,
+            false => self.new_log(key, &Record::new(length, legs))?,
+        };
         if found.record.legs.len() != legs {
             let why = LogError::Nonsense("it has another number of legs");
             return Err(StateError::Log { path, mirror: key.mirror.clone(), why });
@@ -253,17 +247,51 @@ impl StateDir {
         for leg in &mut record.legs {
             leg.stale = leg.stale.rescale(old, new);
         }
-        self.put(&path, &record.file(&key.identity))?;
+        self.new_log(key, &record)
+    }
+
+    /// A new log that says this, in place of one that there may be.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn new_log(&self, key: &Key, record: &Record) -> Result<(File, Found), StateError> {
+        let dir = self.path.join(MIRRORS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+        sync_dir(&self.path)?;
+        self.put(&self.log_path(key), &record.file(&key.identity))?;
         self.read_log(key)
+    }
+
+    /// The mirror of `from` becomes that of `to`, by this configuration: its log is there before
+    /// that is so, and the old one goes after it.
+    ///
+    /// # Errors
+    /// If the log or the configuration can't be written. What then is there is refused at the next
+    /// start, or is as it was.
+    pub fn move_log(
+        &self,
+        (from, to): (&Key, &Key),
+        record: &Record,
+        text: &str,
+    ) -> Result<(File, Found), StateError> {
+        let log = self.new_log(to, record)?;
+        let saved = self.save_config(text);
+        // One that a crash leaves behind counts only if a mirror is ever configured so again.
+        let old = if saved.is_ok() { from } else { to };
+        let _ = fs::remove_file(self.log_path(old));
+        saved.map(|()| log)
     }
 
     /// What a mirror's log says.
     ///
     /// # Errors
-    /// If it is refused.
+    /// If it is refused, or there is none.
     pub fn read_log(&self, key: &Key) -> Result<(File, Found), StateError> {
         let path = self.log_path(key);
         let mirror = key.mirror.clone();
+        if !path.try_exists().map_err(at(&path))? {
+            return Err(StateError::NoLog { path, mirror });
+        }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(at(&path))?;
         let bytes = read_bounded(&path, MAX_LOG + 1).map_err(at(&path))?;
         match decode(&bytes) {

@@ -124,7 +124,22 @@ impl Table {
         variable: Variable<'_>,
         include: Include<'_>,
     ) -> Result<Table, FileError> {
-        let table = Table::default();
+        Table::default().rebuild(file, text, variable, include)
+    }
+
+    /// As [`Table::build`], but what this one knows of other servers is kept: they have the same
+    /// indices in both, also those that the file does not name any more.
+    ///
+    /// # Errors
+    /// As [`Table::build`].
+    pub fn rebuild(
+        &self,
+        file: &str,
+        text: &[u8],
+        variable: Variable<'_>,
+        include: Include<'_>,
+    ) -> Result<Table, FileError> {
+        let table = Table { points: BTreeMap::new(), remotes: self.remotes.clone() };
         let mut run = Run { table, cwd: Vec::new(), lines: 0, includes: 0, variable, include };
         run.file(file, text, 0)?;
         Ok(run.table)

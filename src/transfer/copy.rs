@@ -90,8 +90,9 @@ impl CopyRange {
     ) -> Outcome<usize> {
         let Step { from, to, offset, count } = self.step;
         let leg = match self.stage {
-            // It may have waited for writes that the good leg failed: then it is good no more.
-            Stage::Mark if !self.mirror.mirror().is_some_and(|mirror| mirror.is_read(from)) => {
+            // It may have waited for writes that the good leg failed, or may have become another file:
+            // then it is good no more.
+            Stage::Mark | Stage::ReadSource if !self.is_read(from) => {
                 return Outcome::Ready(Err(enames::EIO.into()));
             }
             Stage::Mark => {
@@ -116,9 +117,13 @@ impl CopyRange {
         let mirror = self.mirror.clone();
         let bytes = self.bytes();
         let mut machine = Machine::new(carrier, frames, bytes, op);
-        let outcome = machine.begin_leg(&mirror.inner[leg], offset, count as usize);
+        let outcome = machine.begin_leg(&mirror.inner()[leg], offset, count as usize);
         self.holed |= machine.holed;
         outcome
+    }
+
+    fn is_read(&self, leg: usize) -> bool {
+        self.mirror.mirror().is_some_and(|mirror| mirror.is_read(leg))
     }
 
     /// The stage that was under way is over.
@@ -137,6 +142,9 @@ impl CopyRange {
                 return Next::Step;
             }
             (Stage::ReadSource, result) => Copied::SourceFailed(result.err().unwrap_or_else(short)),
+            (Stage::ReadTarget, _) if self.compare && !self.is_read(self.step.to) => {
+                Copied::NotBegun(enames::EIO.into())
+            }
             (Stage::ReadTarget, result) => {
                 let read = result.unwrap_or(0).min(self.target.len());
                 match difference(&self.source, &self.target[..read]) {

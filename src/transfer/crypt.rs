@@ -54,7 +54,7 @@ impl<C: Carrier> Machine<'_, C> {
                 let piece = device.geometry.piece(crypt.span.offset, crypt.span.count as u64);
                 let at = if crypt.scratch.is_some() { 0 } else { crypt.span.at };
                 let span = Span { offset: piece.offset, at, scratch: crypt.scratch, ..crypt.span };
-                match self.start(&device.inner[piece.inner], span) {
+                match self.start(&device.inner()[piece.inner], span) {
                     Step::Done(result) => result,
                     Step::Wait(child) => {
                         crypt.child = Some(child);

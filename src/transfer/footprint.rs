@@ -51,7 +51,7 @@ impl Footprint {
 
     fn add(&mut self, inner: &Inner, offset: u64, count: u64) {
         match inner {
-            Inner::Ctl => {}
+            Inner::Ctl | Inner::Absent(_) => {}
             Inner::File(file) => self.add_range(file.key(), offset, offset.saturating_add(count)),
             Inner::Device(device) => {
                 let geometry = &device.geometry;
@@ -59,14 +59,14 @@ impl Footprint {
                 match geometry.kind() {
                     _ if count == 0 => {}
                     Kind::Mirror => {
-                        device.inner.iter().for_each(|leg| self.add(leg, offset, count));
+                        device.inner().iter().for_each(|leg| self.add(leg, offset, count));
                     }
-                    Kind::Inter => self.add_inter(geometry, &device.inner, offset, count),
+                    Kind::Inter => self.add_inter(geometry, &device.inner(), offset, count),
                     Kind::Cat | Kind::Part { .. } | Kind::Crypt => {
                         let mut done = 0;
                         while done < count {
                             let piece = geometry.piece(offset + done, count - done);
-                            self.add(&device.inner[piece.inner], piece.offset, piece.count);
+                            self.add(&device.inner()[piece.inner], piece.offset, piece.count);
                             done += piece.count;
                         }
                     }

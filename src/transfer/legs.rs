@@ -10,7 +10,7 @@ use styx::enames;
 use styx::server::Ename;
 
 use super::machine::{Bytes, Ended, Machine, Moved, Span, Step};
-use crate::inner::{Carrier, Device};
+use crate::inner::{Carrier, Device, refuses_sync};
 use crate::integrity::Service;
 use crate::integrity::mirror::BadRead;
 
@@ -24,10 +24,12 @@ pub(super) struct Legs {
     tried: usize,
     /// Whether the one that is being written is only catching up.
     catching_up: bool,
-    /// Legs that were in service and took all of a write, as bits.
+    /// Legs that were in service and took all of a write, or were synced, as bits.
     took: u64,
     /// Legs that failed a write, or in service failed a sync, and why.
     failed: Vec<(usize, Ename)>,
+    /// What the first leg in service said whose server does not sync.
+    refused: Option<Ename>,
     pub child: Option<usize>,
 }
 
@@ -39,7 +41,8 @@ enum Phase {
     Marking,
     /// The legs are being dealt with.
     Legs,
-    /// A write waits until the log knows which legs did not get it.
+    /// A write waits until the log knows which legs did not get it, a sync until it knows which
+    /// could not be synced.
     Settling,
 }
 
@@ -54,6 +57,7 @@ impl Legs {
             catching_up: false,
             took: 0,
             failed: Vec::new(),
+            refused: None,
             child: None,
         }
     }
@@ -65,7 +69,7 @@ impl Legs {
     /// The next leg from the left that is read; or, for a sync, that is written.
     fn next_from_left(&mut self, written: bool) -> Option<usize> {
         let mirror = self.device.mirror()?;
-        while self.tried < self.device.inner.len() {
+        while self.tried < self.device.inner().len() {
             let leg = self.tried;
             self.tried += 1;
             if if written { mirror.is_written(leg) } else { mirror.is_read(leg) } {
@@ -78,9 +82,9 @@ impl Legs {
     fn next_from_right(&mut self) -> Option<usize> {
         let (offset, count) = self.range();
         let mut mirror = self.device.mirror()?;
-        while self.tried < self.device.inner.len() {
+        while self.tried < self.device.inner().len() {
             self.tried += 1;
-            let leg = self.device.inner.len() - self.tried;
+            let leg = self.device.inner().len() - self.tried;
             if mirror.is_written(leg) {
                 self.catching_up = mirror.legs()[leg].service == Service::CatchingUp;
                 return Some(leg);
@@ -92,7 +96,7 @@ impl Legs {
 
     /// The leg that was tried last, from the right.
     fn leg_from_right(&self) -> usize {
-        self.device.inner.len() - self.tried
+        self.device.inner().len() - self.tried
     }
 
     /// Whether the log has all that a write waits for.
@@ -112,13 +116,40 @@ impl Legs {
         for (leg, why) in self.failed.drain(..) {
             mirror.write_failed(leg, (offset, count), &why, now);
         }
-        let legs = 0..self.device.inner.len();
+        let legs = 0..self.device.inner().len();
         let took = legs.into_iter().any(|leg| self.took >> leg & 1 == 1 && mirror.is_read(leg));
         if stopped || !took {
             mirror.half_written(offset, count, now);
         }
         mirror.end_write(offset, count);
         took
+    }
+}
+
+impl Legs {
+    /// What became of the sync of the leg that was tried last.
+    fn end_sync(&mut self, result: Moved, now: u64) {
+        let leg = self.tried - 1;
+        let Some(mut mirror) = self.device.mirror() else { return };
+        let in_service = mirror.is_read(leg);
+        match result {
+            Ok(_) => {
+                mirror.synced(leg);
+                self.took |= u64::from(in_service) << leg;
+            }
+            Err(ename) if refuses_sync(&ename) => {
+                mirror.sync_refused(leg);
+                if in_service {
+                    self.refused.get_or_insert(ename);
+                }
+            }
+            Err(ename) => {
+                mirror.sync_failed(leg, &ename, now);
+                if in_service {
+                    self.failed.push((leg, ename));
+                }
+            }
+        }
     }
 }
 
@@ -155,7 +186,7 @@ impl<C: Carrier> Machine<'_, C> {
             let Some(leg) = legs.next_from_left(false) else {
                 return Some(Err(enames::EIO.into()));
             };
-            match self.start(&device.inner[leg], legs.span) {
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     legs.child = Some(child);
@@ -255,7 +286,7 @@ impl<C: Carrier> Machine<'_, C> {
                 let took = legs.end_write(false, self.carrier.time());
                 return Some(if took { Ok(legs.span.count) } else { Err(enames::EIO.into()) });
             };
-            match self.start(&device.inner[leg], legs.span) {
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     if std::mem::take(&mut self.holed)
@@ -271,29 +302,34 @@ impl<C: Carrier> Machine<'_, C> {
     }
 
     /// Every leg that is written; the first error of one in service is told when all have been
-    /// tried.
+    /// tried. A leg whose server does not sync has not failed: another one that did is enough.
     fn advance_sync(&mut self, legs: &mut Legs, ended: Option<Ended>) -> Option<Moved> {
-        let device = legs.device.clone();
         let mut result = ended.map(|(_, result)| result);
+        if legs.phase == Phase::Settling {
+            return self.settle(legs, result);
+        }
+        let device = legs.device.clone();
         loop {
-            if let (Some(Err(ename)), Some(mut mirror)) = (result.take(), device.mirror()) {
-                let leg = legs.tried - 1;
-                let told = mirror.is_read(leg);
-                mirror.sync_failed(leg, &ename, self.carrier.time());
-                if told {
-                    legs.failed.push((leg, ename));
-                }
+            if let Some(result) = result.take() {
+                legs.end_sync(result, self.carrier.time());
             }
-            let Some(leg) = legs.next_from_left(true) else {
-                let mut failed = legs.failed.drain(..);
-                return Some(failed.next().map_or(Ok(0), |(_, ename)| Err(ename)));
-            };
-            match self.start(&device.inner[leg], legs.span) {
+            let Some(leg) = legs.next_from_left(true) else { break };
+            match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {
                     legs.child = Some(child);
                     return None;
                 }
+            }
+        }
+        if !legs.failed.is_empty() {
+            return Some(Err(legs.failed.swap_remove(0).1));
+        }
+        match legs.refused.take() {
+            Some(ename) if legs.took == 0 => Some(Err(ename)),
+            _ => {
+                legs.phase = Phase::Settling;
+                self.settle(legs, None)
             }
         }
     }

@@ -205,6 +205,7 @@ impl<C: Carrier> Machine<'_, C> {
         match inner {
             Inner::File(file) => self.start_file(file, span),
             Inner::Ctl => Step::Done(Ok(0)),
+            Inner::Absent(why) => Step::Done(Err(why.to_string().into())),
             Inner::Device(device) => self.start_device(device, span),
         }
     }

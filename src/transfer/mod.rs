@@ -14,6 +14,7 @@ mod footprint;
 mod legs;
 mod machine;
 mod pieces;
+mod scatter;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -8,7 +8,7 @@ use styx::server::Ename;
 
 use super::machine::{Bytes, Ended, Machine, Moved, Span, Step};
 use crate::device::{Kind, Piece};
-use crate::inner::{Carrier, Device, Inner};
+use crate::inner::{Carrier, Device, Inner, refuses_sync};
 
 /// A cat, an inter or a part: one piece after the other; in a sync, one inner file after the other.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Pieces {
     pub waiting: Vec<Waiting>,
     /// The first piece, by number, that failed or stopped short, and what is answered for it.
     pub failed: Option<(usize, Moved)>,
+    /// What the first file says whose server does not sync.
+    pub refused: Option<Ename>,
     /// The inner file before which all have been dealt with (see [`Pieces::visit`]).
     pub visited: usize,
 }
@@ -40,8 +42,10 @@ impl<C: Carrier> Machine<'_, C> {
         pieces: &mut Pieces,
         ended: Option<Ended>,
     ) -> Option<Moved> {
-        if let Some((child, result)) = ended {
-            pieces.ended(child, result, &self.bytes);
+        match ended {
+            Some((child, result)) => pieces.ended(child, result, &self.bytes),
+            None if self.read_scattered(pieces) => return Some(Ok(pieces.span.count)),
+            None => {}
         }
         while let Some((piece, homes)) = pieces.next(&self.bytes) {
             let number = pieces.pieces;
@@ -64,7 +68,7 @@ impl<C: Carrier> Machine<'_, C> {
             let step = match visit {
                 Err(ename) => Step::Done(Err(ename)),
                 Ok(()) if past_end => Step::Done(Err(enames::EIO.into())),
-                Ok(()) => self.start(&pieces.device.inner[piece.inner], span),
+                Ok(()) => self.start(&pieces.device.inner()[piece.inner], span),
             };
             match step {
                 Step::Done(result) => pieces.judge(number, count, result, &self.bytes),
@@ -77,16 +81,26 @@ impl<C: Carrier> Machine<'_, C> {
         Some(match pieces.failed.take() {
             Some((_, result)) => result,
             None if matches!(self.bytes, Bytes::Out(_)) => {
-                pieces.visit(pieces.device.inner.len()).map(|()| pieces.span.count)
+                let all = pieces.device.inner().len();
+                pieces.visit(all).map(|()| pieces.span.count)
             }
-            None => Ok(pieces.span.count),
+            None => pieces.refused.take().map_or(Ok(pieces.span.count), Err),
         })
     }
 }
 
 impl Pieces {
     pub(super) fn new(device: Rc<Device>, span: Span) -> Self {
-        Pieces { device, span, asked: 0, pieces: 0, waiting: Vec::new(), failed: None, visited: 0 }
+        Pieces {
+            device,
+            span,
+            asked: 0,
+            pieces: 0,
+            waiting: Vec::new(),
+            failed: None,
+            refused: None,
+            visited: 0,
+        }
     }
 
     /// The next piece that may be started now, and the servers it is on.
@@ -95,18 +109,16 @@ impl Pieces {
             return None;
         }
         if let Bytes::None = bytes {
-            let inner = self.device.inner.get(self.pieces)?;
-            return self
-                .waiting
-                .is_empty()
-                .then(|| (Piece { inner: self.pieces, offset: 0, count: 0 }, inner.homes()));
+            let homes = self.device.inner().get(self.pieces)?.homes();
+            let piece = Piece { inner: self.pieces, offset: 0, count: 0 };
+            return self.waiting.is_empty().then_some((piece, homes));
         }
         if self.asked == self.span.count {
             return None;
         }
         let left = (self.span.count - self.asked) as u64;
         let piece = self.device.geometry.piece(self.span.offset + self.asked as u64, left);
-        let homes = self.device.inner[piece.inner].homes();
+        let homes = self.device.inner()[piece.inner].homes();
         let free = match bytes {
             // Writes are in order: what comes after one that fails must not be written.
             Bytes::Out(_) | Bytes::None => self.waiting.is_empty(),
@@ -114,7 +126,7 @@ impl Pieces {
                 // fs(3) asks one inner file after the other, and stops at the first that fails. That
                 // order is kept on each server; but what goes around an inter more than once is
                 // larger than any request that fs(3) is ever given, and waits for nothing.
-                let around = self.pieces >= self.device.inner.len().max(2);
+                let around = self.pieces >= self.device.inner().len().max(2);
                 *self.device.geometry.kind() == Kind::Inter && around
                     || self.waiting.iter().all(|waiting| waiting.homes & homes == 0)
             }
@@ -134,6 +146,11 @@ impl Pieces {
         let answer = match result {
             Ok(moved) if moved == count => return,
             Ok(moved) => self.short(moved, matches!(bytes, Bytes::Out(_))),
+            // The others are synced all the same.
+            Err(ename) if matches!(bytes, Bytes::None) && refuses_sync(&ename) => {
+                self.refused.get_or_insert(ename);
+                return;
+            }
             Err(ename) => Err(ename),
         };
         if self.failed.as_ref().is_none_or(|&(first, _)| number < first) {
@@ -161,7 +178,7 @@ impl Pieces {
             Some(ename) if device.has_ctl() && *device.geometry.kind() == Kind::Cat => {
                 let reaches = |&inner: &usize| {
                     device.geometry.comes_to(inner, self.span.offset)
-                        && matches!(device.inner[inner], Inner::Ctl)
+                        && matches!(device.inner()[inner], Inner::Ctl)
                 };
                 match (from..next).find(reaches) {
                     Some(_) => Err(ename.into()),

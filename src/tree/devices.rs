@@ -115,6 +115,7 @@ pub(super) fn entry<R>(
     };
     let changed = world.changed.1;
     let mut depth = 0;
+    let config;
     let (name, mode, time, length) = match node {
         Node::Top => ("#k", DIR_MODE, changed, 0),
         Node::Dir(dir, _) => (table.dir_name(*dir).unwrap_or(""), DIR_MODE, changed, 0),
@@ -122,7 +123,8 @@ pub(super) fn entry<R>(
         Node::Device(_, entry) => {
             let length = entry.device.geometry.length();
             depth = entry.device.depth() as u32;
-            (entry.config.name.as_str(), file_mode, entry.mtime.get(), length)
+            config = entry.config();
+            (config.name.as_str(), file_mode, entry.mtime.get(), length)
         }
     };
     with(&Stat {

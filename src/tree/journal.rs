@@ -79,7 +79,7 @@ impl Journal {
 }
 
 /// A time in milliseconds since 1970 as `2026-01-31T23:59:59Z`.
-pub(super) fn date(time: u64) -> String {
+pub fn date(time: u64) -> String {
     let (days, second) = ((time / 1000 / 86400) as i64, time / 1000 % 86400);
     // Days since 0000-03-01, in eras of 400 years, each with its leap day at a year's end.
     let days = days + 719_468;

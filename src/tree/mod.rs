@@ -12,7 +12,9 @@ mod journal;
 mod serve;
 mod upkeep;
 
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use styx::Qid;
 use styx::server::{DirEntries, Ename, Opened, RequestId};
@@ -21,8 +23,10 @@ use crate::ctl::{Control, Dialect, Entry, Finder};
 use crate::inner::host_fs::{JobId, Keeper, Told};
 use crate::inner::{Carrier, File as InnerFile, Inner, remote};
 use crate::namespace;
+use crate::observe;
 use crate::transfer::{Direction, Done, Finished, Transfers};
 
+pub use journal::date;
 pub use serve::Visit;
 pub use upkeep::{Chore, Upkeep};
 
@@ -106,6 +110,15 @@ pub enum Payload {
     Stat(Vec<u8>),
 }
 
+/// A read or write of a device that was left pending.
+#[derive(Debug)]
+struct Waiting {
+    counts: Rc<observe::Counts>,
+    write: bool,
+    /// The turn in which it came.
+    since: Option<Instant>,
+}
+
 /// Everything that clients share.
 #[derive(Debug)]
 pub struct World {
@@ -116,9 +129,16 @@ pub struct World {
     /// Reads, writes and syncs under way.
     pub transfers: Transfers<Owner>,
     upkeep: Upkeep,
-    /// What the last message to the admin tree's ctl did.
-    admin_answer: String,
+    admin: admin::Admin,
+    /// What is to be said when those messages to it are over that could not end at once.
+    admin_waits: Vec<(Owner, admin::Said)>,
     export: host::Export,
+    /// What is counted of all that.
+    pub observed: observe::Server,
+    /// Reads and writes of devices that were left pending.
+    waiting: HashMap<(ClientId, RequestId), Waiting>,
+    /// When the turn of the loop began.
+    turn: Option<Instant>,
     /// Seconds since 1970.
     now: u32,
     /// When the directory changed last, in seconds since 1970.
@@ -137,8 +157,12 @@ impl World {
             control,
             transfers,
             upkeep: Upkeep::default(),
-            admin_answer: String::new(),
+            admin: admin::Admin::default(),
+            admin_waits: Vec::new(),
             export,
+            observed: observe::Server::new(now),
+            waiting: HashMap::new(),
+            turn: None,
             now,
             changed: (0, now),
         }
@@ -149,7 +173,29 @@ impl World {
         self.control = Control::new(self.settings.dialect, self.names.clone());
     }
 
+    /// Whom the files belong to.
+    pub fn owner(&self) -> &str {
+        &self.settings.owner
+    }
+
+    /// The name space that inner files are looked up in.
+    pub fn names(&self) -> &namespace::Table {
+        &self.names
+    }
+
+    /// From the next control message on, inner files are looked up in `names`; devices that there
+    /// are keep theirs.
+    pub fn set_names(&mut self, names: Rc<namespace::Table>) {
+        self.control.set_names(names.clone());
+        self.names = names;
+    }
+
     /// The time, in seconds since 1970.
+    pub fn time(&self) -> u32 {
+        self.now
+    }
+
+    /// The time is this now, in seconds since 1970.
     pub fn set_time(&mut self, now: u32) {
         self.now = now;
         if self.changed.0 != self.control.version() {
@@ -175,6 +221,7 @@ impl World {
         while let Some(finished) = self.next_finished() {
             let Finished { owner, direction, result, data, .. } = finished;
             if let Owner::Client(client, request) = owner {
+                self.waited((client, request), result.as_ref().ok().copied());
                 let answer = result.map(|count| match direction {
                     Direction::Read => Payload::Data(data),
                     Direction::Write => Payload::Count(count as u32),
@@ -184,6 +231,12 @@ impl World {
             }
         }
         while let Some(((owner, count), result)) = self.control.next_finished() {
+            let waits = self.admin_waits.iter().position(|(other, _)| *other == owner);
+            if let Some((_, said)) = waits.map(|at| self.admin_waits.swap_remove(at))
+                && result.is_ok()
+            {
+                admin::tell(self, said);
+            }
             match owner {
                 Owner::Client(client, request) => {
                     let answer = result.map(|()| Payload::Count(count));
@@ -199,6 +252,15 @@ impl World {
             }
         }
         self.export.next_answer()
+    }
+
+    /// A read or write of a client is over that had been left pending: how many bytes it moved, or
+    /// `None` if it failed.
+    fn waited(&mut self, who: (ClientId, RequestId), result: Option<usize>) {
+        if let Some(Waiting { counts, write, since }) = self.waiting.remove(&who) {
+            let took = self.turn.zip(since).map(|(now, since)| now.duration_since(since));
+            counts.ended_late(write, result, took.unwrap_or_default().as_nanos() as u64);
+        }
     }
 
     /// A client, or with `None` every one, will ask for nothing more: the next of its reads that
@@ -259,6 +321,11 @@ impl World {
             // Nobody waits for a removal either.
             let _ = self.export.close(host, None, file);
         }
+    }
+
+    /// All that is counted, as OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        admin::metrics(self)
     }
 
     fn qid(&self, file: &File) -> Qid {

@@ -6,8 +6,8 @@ use styx::server::{DirEntries, Ename, Opened, Outcome, RequestId, Service};
 use styx::{Qid, Stat, enames, omode};
 
 use super::devices::Node;
-use super::{ClientId, File, Kind, Owner, View, World, admin, devices};
-use crate::ctl::{Finder, OpenDir, check_name};
+use super::{ClientId, File, Kind, Owner, View, Waiting, World, admin, devices};
+use crate::ctl::{Entry, Finder, OpenDir, check_name};
 use crate::inner::host_fs::Keeper;
 use crate::inner::{Carrier, File as InnerFile, Inner};
 use crate::transfer::Ask;
@@ -79,6 +79,26 @@ impl<H> Visit<'_, H> {
         Ok(Opened::new(file, admin::qid(self.world, node)))
     }
 
+    /// Counts a read or write of a device.
+    fn count(
+        &mut self,
+        (request, entry, write): (RequestId, &Entry, bool),
+        outcome: &Outcome<usize>,
+    ) {
+        match outcome {
+            Poll::Ready(result) => {
+                let result = result.as_ref().ok().copied();
+                self.world.observed.device_answered(&entry.counts, write, result);
+            }
+            Poll::Pending => {
+                let counts = entry.counts.clone();
+                counts.begun();
+                let waiting = Waiting { counts, write, since: self.world.turn };
+                self.world.waiting.insert((self.client, request), waiting);
+            }
+        }
+    }
+
     fn clunk_device(&mut self, node: &Node, mode: Option<u8>) {
         match (node, mode) {
             (Node::Ctl, Some(_)) => self.world.control.ctl_closed(),
@@ -107,7 +127,10 @@ impl<H: Carrier + Finder + Keeper> Visit<'_, H> {
 impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
     type File = File;
 
-    fn attach(&mut self, request: RequestId, _uname: &str, aname: &str) -> Outcome<File> {
+    fn attach(&mut self, request: RequestId, uname: &str, aname: &str) -> Outcome<File> {
+        if let Some(seen) = self.world.observed.connections.get(&self.client.0) {
+            seen.attached(uname, aname);
+        }
         let dir = self.world.control.rules().dir;
         let (view, node) = match aname {
             "" | "/" => (View::Flat, Node::Dir(0, 0)),
@@ -187,7 +210,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
         match node {
             Node::Top | Node::Dir(..) => Poll::Ready(Err(enames::EPERM.into())),
             Node::Ctl => {
-                let text = self.world.control.text();
+                let text = self.world.control.shown();
                 let start = usize::try_from(offset).map_or(text.len(), |at| at.min(text.len()));
                 let bytes = &text.as_bytes()[start..];
                 let count = bytes.len().min(data.len());
@@ -196,7 +219,10 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
             }
             Node::Device(_, entry) => {
                 let ask = Ask::Read(data);
-                self.world.transfers.begin(self.host, &entry.inner(), offset, ask, owner)
+                let outcome =
+                    self.world.transfers.begin(self.host, &entry.inner(), offset, ask, owner);
+                self.count((request, entry, false), &outcome);
+                outcome
             }
         }
     }
@@ -231,8 +257,9 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 return written.map_ok(|count| count as u32);
             }
             Kind::Admin(_) => {
-                let written = admin::write(self.world, data, self.host.time());
-                return Poll::Ready(written.map(|()| data.len() as u32));
+                let by = (owner, self.host.time());
+                let written = admin::write(self.world, self.host, data, by);
+                return written.map_ok(|()| data.len() as u32);
             }
         };
         match node {
@@ -247,9 +274,9 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 let ask = Ask::Write(data);
                 let outcome =
                     self.world.transfers.begin(self.host, &entry.inner(), offset, ask, owner);
+                self.count((request, entry, true), &outcome);
                 if !matches!(outcome, Poll::Ready(Ok(0) | Err(_))) {
                     entry.mtime.set(now);
-                    entry.device.changed();
                 }
                 outcome.map_ok(|count| count as u32)
             }
@@ -320,7 +347,10 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 Poll::Ready(Err(enames::EPERM.into()))
             }
             Kind::Host(file) => self.world.export.remove(self.host, (self.client, request), file),
-            Kind::Admin(_) => Poll::Ready(Err(enames::EPERM.into())),
+            Kind::Admin(node) => {
+                admin::closed(self.world, node);
+                Poll::Ready(Err(enames::EPERM.into()))
+            }
         }
     }
 
@@ -331,7 +361,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 // Nobody waits for a removal that this may begin.
                 let _ = self.world.export.close(self.host, None, file);
             }
-            Kind::Admin(_) => {}
+            Kind::Admin(node) => admin::closed(self.world, node),
         }
     }
 
@@ -344,17 +374,24 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
             Kind::Host(file) => {
                 self.world.export.close(self.host, Some((self.client, request)), file)
             }
-            Kind::Admin(_) => Poll::Ready(Ok(())),
+            Kind::Admin(node) => {
+                admin::closed(self.world, node);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
     fn flush(&mut self, request: RequestId) -> bool {
         let owner = self.owner(request);
         // A control message that has begun is completed, as a write is.
-        let export = &mut self.world.export;
-        export.flush((self.client, request))
-            || self.world.transfers.cancel(self.host, owner)
-            || self.world.upkeep.journal.forget(owner)
+        let who = (self.client, request);
+        if self.world.transfers.cancel(self.host, owner) {
+            if let Some(waiting) = self.world.waiting.remove(&who) {
+                waiting.counts.dropped();
+            }
+            return true;
+        }
+        self.world.export.flush(who) || self.world.upkeep.journal.forget(owner)
     }
 }
 

@@ -13,7 +13,7 @@ use styx::server::Ename;
 use super::journal::Journal;
 use super::{Owner, World};
 use crate::ctl::Entry;
-use crate::inner::{Carrier, Inner};
+use crate::inner::{Carrier, Inner, refuses_sync};
 use crate::integrity::Step;
 use crate::integrity::mirror::Stepped;
 use crate::integrity::pace::{Pace, STEP};
@@ -80,7 +80,7 @@ pub struct Upkeep {
 }
 
 fn name(entry: &Entry) -> String {
-    format!("{}/{}", entry.config.dir, entry.config.name)
+    format!("{}/{}", entry.config().dir, entry.config().name)
 }
 
 impl Upkeep {
@@ -119,6 +119,7 @@ impl Upkeep {
 impl World {
     /// A client asked for something, so upkeep gives way.
     pub fn client_came(&mut self, now: Instant) {
+        self.turn = Some(now);
         self.upkeep.pace.client_came(now);
     }
 
@@ -181,7 +182,11 @@ impl World {
         for (chore, result, copied) in std::mem::take(&mut self.upkeep.ended) {
             match chore {
                 Chore::Step => self.step_ended(copied, time),
-                Chore::Clean => self.clean_ended(host, result.is_ok(), time),
+                Chore::Clean => {
+                    // What can't be synced at all is known to the mirror.
+                    let synced = result.err().is_none_or(|ename| refuses_sync(&ename));
+                    self.clean_ended(host, synced, time);
+                }
             }
         }
         let mirrors = self.mirrors();
@@ -334,7 +339,7 @@ impl World {
             let Some(to) = next else {
                 verify.offset += count;
                 verify.leg = 0;
-                if first + 1 >= device.inner.len() {
+                if first + 1 >= device.inner().len() {
                     verify.offset = length;
                 }
                 self.upkeep.verifying.push_front(verify);
@@ -353,9 +358,6 @@ impl World {
     fn step_ended(&mut self, copied: Option<Copied>, time: u64) {
         match self.upkeep.job.take() {
             Some(Job::Copy(entry, step)) => {
-                if matches!(copied, Some(Copied::Differed(_))) {
-                    entry.device.changed();
-                }
                 let ended = match copied {
                     Some(Copied::Same | Copied::Differed(_)) => Stepped::Equal,
                     Some(Copied::SourceFailed(_)) => Stepped::SourceFailed,

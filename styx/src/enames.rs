@@ -126,6 +126,9 @@ pub const EFULL: &str = "No space left on device";
 pub const EHUNGUP: &str = "i/o on hungup channel";
 /// A request that another server did not answer in time (dsfs's own).
 pub const ETIMEDOUT: &str = "request timed out";
+/// A sync of a file on another server that was away since it was written to: what it had not synced
+/// may be gone (dsfs's own).
+pub const EAWAY: &str = "server was away: what was not synced may be lost";
 /// A file on another server that is no longer the one that was opened (dsfs's own).
 pub const ECHANGED: &str = "file has changed: its qid or its length is another";
 /// A mirror's leg that was made shorter behind our back (dsfs's own).

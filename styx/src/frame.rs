@@ -52,8 +52,9 @@ pub fn split_frame(bytes: &[u8], msize: u32) -> Result<Option<Split<'_>>, FrameE
     Ok(frame_len(bytes, msize)?.and_then(|len| bytes.split_at_checked(len)))
 }
 
-/// The type and the tag of a frame that has at least a header.
-pub(crate) fn header(frame: &[u8]) -> Option<(u8, u16)> {
+/// The number of a message (see [`mtype`](crate::mtype)) and its tag; `None` if the frame is shorter than
+/// its header.
+pub fn header(frame: &[u8]) -> Option<(u8, u16)> {
     let head = frame.get(..HEADER)?;
     Some((head[4], LE::read_u16(&head[5..])))
 }

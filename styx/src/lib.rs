@@ -35,6 +35,7 @@
 //! | be a server | [`server::Session`], and a [`server::Service`] of yours |
 //! | be a client | [`client::Client`] |
 //! | say what went wrong in the words that Inferno and Plan 9 use | [`enames`] |
+//! | show messages to people | [`show`] |
 //! | read and write lines of quoted words, as control files take them | [`words`] |
 //!
 //! Neither half trusts the other. A message is decoded strictly, or not at all; a session checks
@@ -144,6 +145,7 @@ pub mod encode;
 pub mod frame;
 mod message;
 pub mod server;
+pub mod show;
 mod stat;
 pub mod words;
 pub use message::*;

@@ -59,7 +59,7 @@ start_server() {
 	rm -f "$log"
 	"$dsfs" serve --listen "$at" "$@" >"$log" 2>&1 &
 	server=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	for _ in $(seq 150); do
 		addr=$(sed -n 's/^\(tcp![^:]*\): Inferno.*/\1/p' "$log" 2>/dev/null)
 		[ -n "$addr" ] && break
 		kill -0 "$server" 2>/dev/null || break
@@ -82,4 +82,51 @@ pattern() {
 	awk -v seed="$1" -v size="$2" 'BEGIN {
 		for (i = 0; i < size / 16; i++) printf "%05d %09d\n", seed, i
 	}' | head -c "$2"
+}
+
+# shown DOCUMENT CLIENT: what docs/DOCUMENT.md shows for a client: commands, each after a prompt, and
+# below it what it prints; with the address of the server that was started.
+shown() {
+	awk -v fence="\`\`\`$2" '$0 == fence { on = 1; next } /^```/ { on = 0 } on' "$top/docs/$1.md" |
+		sed "s/127\.0\.0\.1!6666/127.0.0.1!$port/; s/port=6666/port=$port/"
+}
+
+# as_script SHELL: commands that are shown, as a script that shows and does each, for rc, which
+# doubles quotes, as Inferno's sh does, or for sh.
+as_script() {
+	awk -v shell="$1" '
+		BEGIN { quote = shell == "rc" ? "\047\047" : "\047\\\\\047\047" }
+		/^[;%$#] / { line = $0; gsub(/\047/, quote, line); print "echo \047" line "\047"; print substr($0, 3) }'
+}
+
+# Lines without what differs from machine to machine: a listing's device, owner, group and date.
+masked() {
+	sed -e 's/ M [0-9]* [^ ]* [^ ]* / M N OWNER OWNER /' \
+		-e 's/ [A-Z][a-z][a-z]  *[0-9][0-9]*  *[0-9][0-9:]* / DATE /'
+}
+
+# start_documented DOCUMENT DIR: a server as the document has it for its clients, with a new DIR.
+start_documented() {
+	mkdir -p "$2/disks/tmp"
+	head -c 8192 /dev/zero >"$2/disks/tmp/chunk0"
+	head -c 8192 /dev/zero >"$2/disks/tmp/chunk1"
+	start_server "$2/log" 'tcp!127.0.0.1!0' --root "$2/disks"
+	[ "$1" = tutorial ] || return 0
+	# Its own lines make the disks and the devices. Those that are refused are part of it.
+	(cd "$2" && eval "$(sed -n -e '/^```inferno/q' -e 's/^\$ dsfs \(zeros .*\)/"$dsfs" \1/p' \
+		-e 's/^\$ dsfs \(ctl [a-z].*\)/"$dsfs" \1 -a "$addr"/p' "$top/docs/tutorial.md")") 2>/dev/null
+}
+
+# documented CLIENT SHELL DIR: types what the documents show for a client, by `type_in SCRIPT`, whose
+# output is to be what they show.
+documented() {
+	for document in clients tutorial; do
+		grep -q "^\`\`\`$1\$" "$top/docs/$document.md" || continue
+		stop_server
+		start_documented $document "$3/$document"
+		shown $document "$1" >"$3/shown"
+		as_script "$2" <"$3/shown" >"$3/typed"
+		same "docs/$document.md" "$(type_in "$3/typed" | masked)" "$(masked <"$3/shown")"
+	done
+	stop_server
 }

@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::Finder;
+use dsfs::ctl::{Finder, SaveLog};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, FileKey, Op};
 use dsfs::integrity::log::{self, Found};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Target, Walked};
 use dsfs::transfer::{Done, Transfers};
 use dsfs::tree::Owner;
@@ -44,6 +43,8 @@ pub struct Disk {
     pub at_once: u64,
     /// Writes to this leg that fail from now on.
     pub failing: Option<(usize, u32)>,
+    /// This leg is on a server that does not sync.
+    pub refusing: Option<usize>,
     /// Bytes of legs that were read, by offset and end.
     pub reads: Vec<(usize, usize)>,
     jobs: Vec<Job>,
@@ -65,6 +66,7 @@ impl Disk {
             time,
             at_once: 0,
             failing: None,
+            refusing: None,
             reads: Vec::new(),
             jobs: Vec::new(),
             mirror: None,
@@ -130,6 +132,9 @@ impl Disk {
             Job::Write { op, leg, offset, data } => {
                 let wrote = self.do_write(leg, offset, &data);
                 transfers.complete(self, op, wrote.map(Done::Wrote));
+            }
+            Job::Sync { op, leg, .. } if self.refusing == Some(leg) => {
+                transfers.complete(self, op, Err("permission denied".into()));
             }
             Job::Sync { op, leg, until } => {
                 self.legs[leg].sync(until);
@@ -225,11 +230,11 @@ impl Finder for Disk {
         &mut self,
         _: JobId,
         _: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
+        log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
-        let (device, _) = mirror.expect("only a mirror is configured");
+        let Some(SaveLog::New(device, _)) = log else { panic!("only a mirror is configured") };
         let found = log::decode(&self.log.seen).expect("a power cut damages no log");
-        device.mirror().expect("a mirror").restore(&found);
+        device.mirror().expect("a mirror").restore(&found, self.time);
         self.found = Some(found);
         self.mirror = Some(device.clone());
         Poll::Ready(Ok(()))

@@ -33,6 +33,29 @@ fn check(geometry: &Geometry, places: &Places, offset: u64, count: u64) {
         }
     }
     assert_eq!(wanted.next(), None, "{geometry:?} {offset}+{count} stops early");
+    check_runs(geometry, offset, count);
+}
+
+/// The runs of a range are what its pieces are together, file by file.
+fn check_runs(geometry: &Geometry, offset: u64, count: u64) {
+    let mut runs = geometry.runs(offset, geometry.clip(offset, count));
+    if *geometry.kind() == Kind::Mirror {
+        let same = |run: &Piece| (run.offset, run.count) == (runs[0].offset, runs[0].count);
+        assert!(runs.iter().all(same), "{geometry:?}: {runs:?}");
+        runs.truncate(1);
+    }
+    let mut together: Vec<Piece> = Vec::new();
+    for piece in pieces(geometry, offset, count) {
+        match together.iter_mut().find(|run| run.inner == piece.inner) {
+            Some(run) => {
+                assert_eq!(run.offset + run.count, piece.offset, "{geometry:?}: {piece:?}");
+                run.count += piece.count;
+            }
+            None => together.push(piece),
+        }
+    }
+    together.sort_by_key(|run| run.inner);
+    assert_eq!(runs, together, "{geometry:?} {offset}+{count}");
 }
 
 fn check_all(geometry: &Geometry, places: &Places) {

@@ -3,14 +3,14 @@
 //! so, in any order.
 
 use std::fs;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::{Control, Dialect, Finder};
+use dsfs::ctl::{Control, Dialect, Finder, SaveLog};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, Inner, Op};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Table, Target, Walked, table};
 use dsfs::transfer::{Ask, Direction, Done, Transfers};
 use styx::server::{Ename, Outcome};
@@ -47,6 +47,10 @@ impl Carrier for Disk {
             return Poll::Pending;
         }
         Poll::Ready(local(file).read(offset, data))
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        !self.late && local(file).read_cached_scattered(offset, places)
     }
 
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize> {
@@ -89,7 +93,7 @@ impl Finder for Disk {
         &mut self,
         _: JobId,
         _: Option<String>,
-        _: Option<(&Rc<Device>, Key)>,
+        _: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         Poll::Ready(Ok(()))
     }

@@ -325,6 +325,9 @@ fn every_boundary_of_every_kind_alone() {
         Shape::Cat(files(&[block - 1, 0, 1, 2 * block])),
         Shape::Inter(files(&[2 * block, 2 * block + 7, 2 * block])),
         Shape::Inter(files(&[3 * block, block, 100])),
+        // Long enough to be read in one operation for each file.
+        Shape::Inter(files(&[4 * block, 5 * block + 3])),
+        Shape::Inter(files(&[4 * block])),
         Shape::Part(Shape::File(3 * block).into(), (1 << 14, 1), (1 << 15, 3)),
         Shape::Crypt(Shape::File(5 * sector + 100).into()),
     ];

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use styx::{Tmsg, enames, omode};
 
@@ -98,7 +97,6 @@ fn special_files_are_seen_and_not_opened() {
         let made = Command::new("mknod").arg(node.host(name)).args(kind).status();
         assert!(made.expect("mknod(1) is there").success());
     }
-    let began = Instant::now();
     assert_eq!(node.client.names("").unwrap(), ["fifo", "null", "socket"]);
     for name in ["fifo", "null", "socket"] {
         let entry = node.client.entry(name).unwrap();
@@ -112,7 +110,6 @@ fn special_files_are_seen_and_not_opened() {
         assert!(!fs::symlink_metadata(node.host("moved")).unwrap().file_type().is_file());
         node.client.remove("moved").unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "nothing of this waits");
     assert_eq!(node.client.names("").unwrap(), [""; 0]);
 }
 

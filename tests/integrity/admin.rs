@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use styx::{NOFID, Rmsg, Tmsg, VERSION, omode};
 
-use crate::place::{Lab, admin, status, text, wait_for};
+use crate::place::{Lab, admin, log, status, text, wait_for};
 use crate::support::client::{Client, Failure};
+use crate::support::program::eventually;
 
 #[test]
 fn the_tree_lists_its_files_and_refuses_what_it_must() {
@@ -16,7 +17,10 @@ fn the_tree_lists_its_files_and_refuses_what_it_must() {
     let mut client = Client::mount(program.dial(), 8216, "admin").expect("a client");
     let names: Vec<String> =
         client.ls(&[] as &[&str]).expect("a list").into_iter().map(|entry| entry.name).collect();
-    assert_eq!(names, ["ctl", "status", "event", "log"]);
+    assert_eq!(
+        names,
+        ["ctl", "status", "event", "log", "devices", "connections", "stats", "metrics"]
+    );
     assert!(text(&mut client, "status").expect("read").starts_with("upkeep running rate "));
     assert!(client.write(&["status"], 0, b"x").is_err());
     for (message, expected) in [
@@ -82,7 +86,7 @@ fn a_half_closed_client_is_not_kept_waiting_and_a_server_that_ends_lets_go() {
     let program = lab.start();
     let address = program.dial().replacen("tcp!", "", 1).replace('!', ":");
     let mut stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
     let mut frames = Vec::new();
     Tmsg::Version { msize: 8216, version: VERSION }.encode(styx::NOTAG, &mut frames);
     Tmsg::Attach { fid: 0, afid: NOFID, uname: "root", aname: "admin" }.encode(1, &mut frames);
@@ -95,4 +99,25 @@ fn a_half_closed_client_is_not_kept_waiting_and_a_server_that_ends_lets_go() {
     let mut answers = Vec::new();
     stream.read_to_end(&mut answers).expect("the server hangs up");
     assert!(answers.ends_with(&[11, 0, 0, 0, 117, 4, 0, 0, 0, 0, 0]), "{answers:?}");
+}
+
+#[test]
+fn status_says_how_far_a_verify_is_and_how_long_is_left() {
+    let lab = Lab::new();
+    let program = lab.start();
+    admin(&program, "rate 4096").expect("understood");
+    admin(&program, "verify m0").expect("understood");
+    // It takes minutes, unless the rate is raised.
+    let said = status(&program);
+    let line = said.lines().find(|line| line.starts_with("mirror ds/m0")).expect("the mirror");
+    let words: Vec<&str> = line.split(' ').collect();
+    let ["verified", verified, "left", left] = words[words.len() - 4..] else { panic!("{line}") };
+    let verified: u64 = verified.parse().expect("bytes");
+    assert!(verified < 1 << 20 && left == format!("{}s", 256 - verified / 4096), "{line}");
+    let again = admin(&program, "verify m0").expect_err("it is under way");
+    assert!(again.to_string().contains("under way already"), "{again}");
+    admin(&program, "rate 67108864").expect("understood");
+    eventually("the log says what was found", || {
+        log(&program).contains("ds/m0: verify: legs in service are equal").then_some(())
+    });
 }

@@ -4,7 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use crate::place::{Lab, admin, ds, first_bytes};
+use crate::far::refuse_syncs;
+use crate::place::{Lab, admin, ctl, ds, first_bytes};
+use crate::support::fault_server::FaultServer;
 
 /// The exit code and standard output of `dsfs check`.
 fn check(lab: &Lab, more: &[&str]) -> (Option<i32>, String) {
@@ -79,4 +81,38 @@ fn a_directory_that_is_none_is_not_made() {
     let (code, said) = check(&lab, &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("No such file") && !lab.state().exists(), "{said}");
+}
+
+#[test]
+fn a_leg_that_is_not_there_is_told_and_no_repair_waits_for_it() {
+    let lab = Lab::new();
+    drop(lab.start());
+    fs::rename(lab.chunk(0), lab.place.root().join("away")).expect("moved");
+    for more in [&[][..], &["--repair"]] {
+        let (code, said) = check(&lab, more);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("ds/m0 degraded") && said.contains("m0 0 absent"), "{said}");
+    }
+    assert!(lab.bytes(1) == first_bytes());
+}
+
+#[test]
+fn marks_that_stay_for_a_leg_that_cant_be_synced_are_no_fault() {
+    let far = FaultServer::start();
+    far.tree().create("c0", first_bytes(), 0o666);
+    refuse_syncs(&far, "c0");
+    let lab = Lab::with_remote(&far.dial());
+    let program = lab.serve().start();
+    ctl(&program, "mirror m0 /n/far/c0 c1");
+    let mut client = ds(&program);
+    client.write(&["m0"], 70_000, b"newer").expect("written");
+    client.sync(&["m0"]).expect("the leg that is here is synced");
+    drop(program);
+    let namespace = lab.place.path().join("namespace");
+    let more = ["--namespace", namespace.to_str().expect("text")];
+    let (code, said) = check(&lab, &more);
+    assert!(code == Some(1) && said.contains("it could not be synced before"), "{said}");
+    let (code, said) = check(&lab, &[&more[..], &["--repair"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ds/m0 equal") && said.contains("sync refused"), "{said}");
 }

@@ -6,8 +6,6 @@ use std::process::Command;
 
 use crate::place::{LENGTH, Lab, admin, ctl, ds, first_bytes, status, wait_for};
 use crate::support::client::{Client, Failure};
-use crate::support::fault_server::FaultServer;
-use crate::support::fault_tree::{Action, Effect};
 use crate::support::program::Program;
 
 /// All of the mirror, as a client reads it.
@@ -98,82 +96,6 @@ fn a_full_leg_is_out_and_catches_up_when_there_is_room() {
     assert!(fs::read(disk.join("c0")).expect("there") == bytes);
     drop((leg, program));
     let _ = Command::new("umount").arg(&disk).status();
-}
-
-/// The first leg is on another server.
-fn remote_lab() -> (FaultServer, Lab, Program) {
-    let far = FaultServer::start();
-    far.tree().create("c0", first_bytes(), 0o666);
-    let lab = Lab::with_remote(&far.dial());
-    let program = lab.serve().start();
-    ctl(&program, "mirror m0 /n/far/c0 c1");
-    (far, lab, program)
-}
-
-fn far_bytes(far: &FaultServer) -> Vec<u8> {
-    let tree = far.tree();
-    let id = tree.find("c0").expect("there");
-    tree.data(id).to_vec()
-}
-
-#[test]
-fn a_leg_that_fails_each_third_read_costs_nothing_but_time() {
-    let (far, _lab, program) = remote_lab();
-    let bytes = first_bytes();
-    let mut client = ds(&program);
-    for round in 0..60usize {
-        if round % 3 == 0 {
-            let bad = Effect::Error("bad sector".into());
-            far.tree().fault("c0", Action::Read, bad, Some(1));
-        }
-        let at = round * 10_000;
-        let read = client.read(&["m0"], at as u64, 1000).expect("the other leg has it");
-        assert!(read == bytes[at..at + 1000], "round {round}");
-    }
-    let said = status(&program);
-    assert!(said.contains("m0 degraded") || said.contains("m0 resyncing"), "{said}");
-    wait_for(&program, "m0 equal");
-    assert!(far_bytes(&far) == bytes);
-}
-
-#[test]
-fn a_leg_that_fails_for_good_is_out_and_held_writes_reach_it_later() {
-    let (far, lab, program) = remote_lab();
-    far.tree().fault("c0", Action::Read, Effect::Error("bad sector".into()), None);
-    let mut client = ds(&program);
-    for _ in 0..20 {
-        client.read(&["m0"], 0, 10).expect("the other leg has it");
-    }
-    let said = wait_for(&program, "m0 degraded");
-    assert!(said.contains("fails reads again and again"), "{said}");
-    far.tree().take_log();
-    client.read(&["m0"], 0, 10).expect("read");
-    client.write(&["m0"], 500_000, b"while it was away").expect("written");
-    let mut bytes = first_bytes();
-    bytes[500_000..500_017].copy_from_slice(b"while it was away");
-    far.tree().fault("c0", Action::Read, Effect::Error(String::new()), Some(0));
-    wait_for(&program, "m0 equal");
-    assert!(far_bytes(&far) == bytes && lab.bytes(1) == bytes);
-}
-
-#[test]
-fn a_write_that_stopped_half_way_is_undone_from_the_leg_that_is_read_first() {
-    let far = FaultServer::start();
-    far.tree().create("c0", first_bytes(), 0o666);
-    let lab = Lab::with_remote(&far.dial());
-    fs::copy(lab.chunk(1), lab.place.root().join("c2")).expect("copied");
-    let program = lab.serve().start();
-    // The middle one fails once: the right one has the write then, the left one has not.
-    ctl(&program, "mirror m0 c1 /n/far/c0 c2");
-    far.tree().fault("c0", Action::Write, Effect::Error("no".into()), Some(1));
-    let mut client = ds(&program);
-    let failed = client.write(&["m0"], 100, b"half");
-    assert_eq!(failed, Err(Failure::Error("no".into())));
-    let right = || fs::read(lab.place.root().join("c2")).expect("there");
-    assert_eq!(&right()[100..104], b"half");
-    assert!(client.read(&["m0"], 100, 4).expect("read") == first_bytes()[100..104]);
-    wait_for(&program, "m0 equal");
-    assert!(right() == first_bytes() && far_bytes(&far) == first_bytes());
 }
 
 #[test]

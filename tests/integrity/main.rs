@@ -6,8 +6,12 @@ mod support;
 
 mod admin;
 mod check;
-mod cost;
+mod degraded;
+mod far;
 mod faults;
 mod kill;
 mod place;
+mod replace;
+mod shared;
 mod state;
+mod watch;

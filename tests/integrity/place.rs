@@ -8,7 +8,7 @@ use crate::support::client::{Client, MSIZE, Outcome};
 use crate::support::program::{Place, Program, Serve};
 
 /// How long mending may take. It waits a second or two by itself; a loaded machine adds to that.
-const HEALED: Duration = Duration::from_secs(40);
+const HEALED: Duration = Duration::from_secs(120);
 
 /// The bytes of a leg.
 pub const LENGTH: usize = 1 << 20;
@@ -86,6 +86,12 @@ pub fn admin(program: &Program, message: &str) -> Outcome<String> {
 
 pub fn text(client: &mut Client, file: &str) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&client.read_all(&[file])?).into_owned())
+}
+
+/// What has happened to the mirrors.
+pub fn log(program: &Program) -> String {
+    let mut client = Client::mount(program.dial(), MSIZE, "admin").expect("a client");
+    text(&mut client, "log").expect("a log")
 }
 
 pub fn status(program: &Program) -> String {

@@ -59,3 +59,26 @@ fn a_second_server_is_refused() {
     assert!(refusal(&lab).contains("another dsfs uses this state directory"));
     Client::mount(program.dial(), 8216, "").expect("the first one goes on");
 }
+
+#[test]
+fn a_device_that_was_deleted_while_it_is_open_is_not_there_after_a_restart() {
+    let lab = Lab::new();
+    let serve = || lab.serve().option("--dialect", "plan9");
+    let program = serve().start();
+    ctl(&program, "mirror m0 c0 c1");
+    ctl(&program, "part p0 c0 0 100");
+    ctl(&program, "cat all /dev/fs/p0 c1");
+    let mut client = ds(&program);
+    for name in ["m0", "p0"] {
+        client.open_both(&[name]).expect("open");
+    }
+    ctl(&program, "del m0");
+    ctl(&program, "del p0");
+    let text = |client: &mut Client| client.read_all(&["ctl"]).expect("read");
+    let listed = String::from_utf8(text(&mut client)).expect("text");
+    assert!(listed.contains("mirror m0"), "it is listed as long as it is open: {listed}");
+    drop(program);
+    let program = serve().start();
+    // What another device is made of stays.
+    assert_eq!(text(&mut ds(&program)), b"part p0 c0 0 100\ncat all /dev/fs/p0 c1\n");
+}

@@ -273,3 +273,21 @@ fn a_file_that_could_not_be_opened_anew_is_tried_again() {
     });
     assert_eq!(server.connections(), 2);
 }
+
+#[test]
+fn a_sync_after_the_server_was_away_since_a_write_says_so_once() {
+    let (server, front) = server_and_front(&[]);
+    front.ctl(&["cat f /n/a/f"]);
+    let mut client = front.client();
+    assert_eq!(client.write(&["f"], 0, b"abc"), Ok(3));
+    assert_eq!(client.sync(&["f"]), Ok(()));
+    server.cut();
+    await_back(&mut client, "f").expect("it is the same file");
+    assert_eq!(client.sync(&["f"]), Ok(()), "nothing can have been lost");
+    assert_eq!(client.write(&["f"], 0, b"def"), Ok(3));
+    server.cut();
+    await_back(&mut client, "f").expect("it is the same file");
+    let lost = "server was away: what was not synced may be lost";
+    assert_eq!(client.sync(&["f"]), Err(Failure::Error(lost.into())));
+    assert_eq!(client.sync(&["f"]), Ok(()));
+}

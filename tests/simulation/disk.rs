@@ -159,6 +159,12 @@ impl Disk {
         log::decode(&store.seen).expect("a power cut damages no log")
     }
 
+    /// The log of a mirror, if there is one.
+    pub fn log(&self, key: &Key) -> Option<Found> {
+        let store = self.logs.get(&key.identity)?;
+        Some(log::decode(&store.seen).expect("a power cut damages no log"))
+    }
+
     /// Writes a record into a log; it is on stable storage after [`Disk::sync_log`].
     pub fn write_log(&mut self, log: &Identity, offset: u64, bytes: &[u8]) {
         self.logs.get_mut(log).expect("it was opened").write(offset as usize, bytes);

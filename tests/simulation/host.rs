@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use dsfs::ctl::Finder;
-use dsfs::event_loop::logs::{Logs, Write};
+use dsfs::ctl::{Finder, SaveLog};
+use dsfs::event_loop::connection::Surroundings;
+use dsfs::event_loop::logs::{Logs, Work};
 use dsfs::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, LocalFile, Op};
-use dsfs::integrity::log::Identity;
+use dsfs::integrity::log::{Identity, Record};
 use dsfs::integrity::state::Key;
 use dsfs::namespace::{Failure, Target, Tree, Walked};
 use dsfs::transfer::Done;
@@ -88,10 +89,14 @@ impl Host {
         self.disk.place(file.key())
     }
 
-    fn begin_record(&mut self, write: Option<Write<Identity>>) {
-        if let Some(Write { log, file, offset, bytes }) = write {
-            self.disk.write_log(&file, offset, &bytes);
-            self.jobs.push(Job::Record(log, file));
+    fn work(&mut self, work: Option<Work<Identity>>) {
+        match work {
+            Some(Work::Record { log, file, offset, bytes }) => {
+                self.disk.write_log(&file, offset, &bytes);
+                self.jobs.push(Job::Record(log, file));
+            }
+            Some(Work::Move { .. }) => unreachable!("nobody replaces a leg"),
+            None => {}
         }
     }
 
@@ -113,9 +118,10 @@ impl Host {
 
     fn save(&mut self, text: Option<String>, log: Option<&(Rc<Device>, Key)>) {
         if let Some((device, key)) = log {
-            let (length, legs) = (device.geometry.length(), device.inner.len());
+            let (length, legs) = (device.geometry.length(), device.inner().len());
             let found = self.disk.open_log(key, length, legs, self.restoring);
-            self.logs.add(device.clone(), key.identity, &found);
+            let time = self.time();
+            self.logs.add(device.clone(), key.identity, &found, time);
         }
         if let Some(text) = text {
             self.disk.config = text;
@@ -144,9 +150,10 @@ impl Host {
             }
             Job::Record(log, identity) => {
                 self.disk.sync_log(&identity);
-                let (ended, next) = self.logs.recorded(log, Ok(()));
-                self.begin_record(next);
-                for (op, result) in ended {
+                let ended = self.logs.recorded(log, Ok(()));
+                let work = self.logs.go_on(log);
+                self.work(work);
+                for (op, result) in ended.ops {
                     transfers.complete(self, op, result.map(|()| Done::Recorded));
                 }
             }
@@ -220,8 +227,8 @@ impl Carrier for Host {
     }
 
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {
-        let (outcome, write) = self.logs.record(mirror, op);
-        self.begin_record(write);
+        let (outcome, work) = self.logs.record(mirror, op);
+        self.work(work);
         outcome
     }
 
@@ -253,15 +260,28 @@ impl Finder for Host {
         Poll::Pending
     }
 
+    fn remembered(&mut self, key: &Key) -> Result<Option<Record>, Ename> {
+        self.disk.log(key).map(|found| Some(found.record)).ok_or("there is no log".into())
+    }
+
     fn save(
         &mut self,
         job: JobId,
         text: Option<String>,
-        mirror: Option<(&Rc<Device>, Key)>,
+        log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
-        let log = mirror.map(|(device, key)| (device.clone(), key));
+        let log = log.map(|log| match log {
+            SaveLog::New(device, key) => (device.clone(), key),
+            SaveLog::Replace { .. } => unreachable!("nobody replaces a leg"),
+        });
         self.jobs.push(Job::Save { job, text, log });
         Poll::Pending
+    }
+}
+
+impl Surroundings for Host {
+    fn now(&self) -> Instant {
+        self.now
     }
 }
 

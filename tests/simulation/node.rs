@@ -180,7 +180,8 @@ impl Node {
         let entry = life.conns.vacant_entry();
         let number = life.generation << 32 | entry.key();
         let client = ClientId(number);
-        let connection = Connection::new(end, client, limits);
+        let seen = life.world.observed.came(number, "sim".into(), life.world.time());
+        let connection = Connection::new(end, client, limits, seen);
         life.ready.push_back(entry.key());
         entry.insert(Conn { connection, client, is_ready: true });
         Some(number)

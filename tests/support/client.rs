@@ -14,7 +14,7 @@ use styx::{IOHDRSZ, NOFID, NOTAG, Qid, Rmsg, Stat, Tmsg, VERSION, mtype, omode};
 use super::text::{escape, hex};
 
 /// How long a reply may take. No test has a server that is right to be this slow.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The msize to ask for when a test does not care: what Inferno's mount asks for.
 pub const MSIZE: u32 = 8216;
@@ -395,6 +395,13 @@ impl Client {
     /// One Twrite to an opened fid of its own: how many bytes were taken.
     pub fn write(&mut self, path: &[&str], offset: u64, data: &[u8]) -> Outcome<u32> {
         self.on_open(path, Some(omode::OWRITE), |client, fid| client.write_at(fid, offset, data))
+    }
+
+    /// Asks that a file be on stable storage: a wstat that touches nothing.
+    pub fn sync(&mut self, path: &[&str]) -> Outcome<()> {
+        let mut stat = Vec::new();
+        styx::Stat::DONT_TOUCH.encode(&mut stat);
+        self.on(path, |client, fid| client.rpc(&Tmsg::Wstat { fid, stat: &stat }).map(drop))
     }
 
     /// Tstat.

@@ -304,7 +304,7 @@ impl Disk {
                     let answer = taken.map(|taken| Answer::Count(taken as u32));
                     session.complete(request, answer.map_err(Into::into), self, output);
                 }
-                Action::Read | Action::Open => {
+                Action::Read | Action::Open | Action::Sync => {
                     let mut tree = lock(&self.tree);
                     let read = tree.read(file, asked.offset, asked.count).map(<[u8]>::to_vec);
                     drop(tree);
@@ -477,9 +477,13 @@ impl Service for Disk {
         now(Ok(()))
     }
 
-    /// A sync only: everything is in memory, and nothing else may be changed.
-    fn wstat(&mut self, _: RequestId, _node: &Node, stat: &Stat<'_>) -> Outcome<()> {
-        if stat.is_sync() { now(Ok(())) } else { denied() }
+    /// A sync only: nothing else may be changed.
+    fn wstat(&mut self, _: RequestId, node: &Node, stat: &Stat<'_>) -> Outcome<()> {
+        match node.file() {
+            Ok(id) if stat.is_sync() => now(lock(&self.tree).sync(id)),
+            _ if stat.is_sync() => now(Ok(())),
+            _ => denied(),
+        }
     }
 
     fn remove(&mut self, _: RequestId, _node: Node, _mode: Option<u8>) -> Outcome<()> {

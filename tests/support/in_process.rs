@@ -8,12 +8,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
 
-use dsfs::ctl::{Dialect, Finder};
+use dsfs::ctl::{Dialect, Finder, SaveLog};
 use dsfs::inner::host_fs::{self, Keeper};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, Op};
-use dsfs::integrity::state::Key;
 use dsfs::namespace::{self, Failure, Target, Walked};
 use dsfs::tree::{self, ClientId, Settings, Visit, World};
 use styx::buffer::Buffer;
@@ -87,7 +86,7 @@ impl Finder for Files {
         &mut self,
         _: JobId,
         _: Option<String>,
-        _: Option<(&Rc<Device>, Key)>,
+        _: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
         Poll::Ready(Ok(()))
     }

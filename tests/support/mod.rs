@@ -10,4 +10,5 @@ pub mod fault_server;
 pub mod fault_tree;
 pub mod program;
 pub mod random;
+pub mod terminal;
 pub mod text;

@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long the program may take until it listens. Far more than it needs: a loaded machine must
 /// not fail a test.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a test waits for what must happen, but not at once.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something.
 ///
@@ -65,8 +65,17 @@ impl Serve {
 
     /// As [`Serve::on`], with no more than this many descriptors.
     pub fn with_descriptors(listen: &str, count: usize) -> Serve {
+        Serve::with_limit(listen, &format!("-n {count}"))
+    }
+
+    /// As [`Serve::on`], with files of no more than this many bytes, a multiple of 512.
+    pub fn with_file_size(listen: &str, bytes: u64) -> Serve {
+        Serve::with_limit(listen, &format!("-f {}", bytes / 512))
+    }
+
+    fn with_limit(listen: &str, limit: &str) -> Serve {
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]);
+        command.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]);
         command.args([env!("CARGO_BIN_EXE_dsfs"), "serve", "--listen", listen]);
         Serve { command, listeners: 1 }
     }
@@ -89,10 +98,28 @@ impl Serve {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Serve {
+        self.command.env(name, value);
+        self
+    }
+
     /// Adds another listener.
     pub fn and_on(mut self, listen: &str) -> Serve {
         self.listeners += 1;
         self.option("--listen", listen)
+    }
+
+    /// Adds a listener that serves the metrics.
+    pub fn with_metrics_on(mut self, listen: &str) -> Serve {
+        self.listeners += 1;
+        self.option("--metrics", listen)
+    }
+
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Serve {
+        self.command.env(name, value);
+        self
     }
 
     /// Starts it, and waits until it has ended, which it has to do by itself.
@@ -214,6 +241,11 @@ impl Program {
     /// Tells it to end (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
+    }
+
+    /// Tells it to reload (SIGHUP).
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the process is ours");
     }
 
     /// Waits until it has ended: the exit code; a signal's death is -1.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub fn run(
     load: &Load,
     secs: f64,
 ) -> Result<Sample, Error> {
-    files.warm()?;
+    files.prepare(load.op)?;
     match &server.protocol {
         Protocol::Styx(..) => {
             let said = output(&mut p9load(tools, server, file, load, secs))?;
@@ -110,7 +111,10 @@ fn fio(server: &Server, load: &Load, secs: f64) -> Result<Sample, Error> {
             format!("--runtime={secs}"),
             format!("--ramp_time={WARM_UP}"),
         ]);
-    let said = parse("fio", &output(&mut command)?)?;
+    let said = output(&mut command)?;
+    // Its NBD engine greets on standard output first.
+    let json = said.find('{').map_or("", |start| &said[start..]);
+    let said = parse("fio", json)?;
     let job = &said["jobs"][0][if load.op == Op::Write { "write" } else { "read" }];
     let ops = number(job, "iops");
     let mib = number(job, "bw_bytes") / f64::from(1 << 20);
@@ -142,6 +146,40 @@ pub fn idle(
     }
     beside.idle_kib = Some(number(&said, "kb_per_conn"));
     Ok(vec![("alone".into(), alone), ("beside idle".into(), beside)])
+}
+
+/// The same load alone, and while `dsfs top` looks at the server. It draws into a pipe, once a second, and is
+/// started anew for each screen, so that it asks for more than one that stays.
+pub fn watched(
+    tools: &Tools,
+    files: &Files,
+    server: &Server,
+    load: &Load,
+    secs: f64,
+) -> Result<Vec<(String, Sample)>, Error> {
+    let alone = run(tools, files, (server, "f"), load, secs)?;
+    let ended = AtomicBool::new(false);
+    let look = || {
+        let mut screens = 0;
+        while !ended.load(Ordering::Relaxed) {
+            let mut top = Command::new("taskset");
+            top.args(["-c", CLIENT_CORE]).arg(&tools.dsfs).args(["top", "--once", "-a"]);
+            output(top.arg(format!("tcp!127.0.0.1!{}", server.port)))?;
+            screens += 1;
+        }
+        Ok(screens)
+    };
+    let (beside, screens) = thread::scope(|scope| {
+        let looking = scope.spawn(look);
+        let beside = run(tools, files, (server, "f"), load, secs);
+        ended.store(true, Ordering::Relaxed);
+        (beside, looking.join())
+    });
+    match screens {
+        Ok(Ok(1..)) => Ok(vec![("alone".into(), alone), ("with top".into(), beside?)]),
+        Ok(Err(error)) => Err(error),
+        _ => Err(Error::failed("dsfs top", "it drew no screen")),
+    }
 }
 
 /// How many files and connections a server has open.

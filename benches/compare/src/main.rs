@@ -10,6 +10,7 @@ mod report;
 mod rows;
 mod servers;
 mod setup;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -119,7 +120,12 @@ fn measure(
                 })
                 .collect::<Result<_, Error>>()?,
             Kind::Idle => load::idle(tools, files, servers.dsfs(), &row.load, options.secs)?,
+            Kind::Watched => load::watched(tools, files, servers.dsfs(), &row.load, options.secs)?,
             Kind::Cold => load::cold(tools, files, servers.dsfs(), &row.load, options.secs)?,
+            Kind::State => upkeep::state(tools, files, servers, &row.load, options.secs)?,
+            Kind::Upkeep(message) => {
+                upkeep::beside(tools, files, servers.dsfs(), (&row.load, message), options.secs)?
+            }
         };
         for (name, sample) in round {
             match series.iter_mut().find(|known| known.name == name) {

@@ -43,8 +43,14 @@ pub enum Kind {
     Devices(&'static [(&'static str, &'static str)]),
     /// dsfs alone, and with thousands of idle connections.
     Idle,
+    /// dsfs alone, and while `dsfs top` looks at it.
+    Watched,
     /// dsfs alone, and while another client streams from the disk.
     Cold,
+    /// A mirror of dsfs without a state directory, and with one, all of its regions being marked.
+    State,
+    /// A mirror of dsfs alone, and while this message to its admin tree is carried out.
+    Upkeep(&'static [&'static str]),
 }
 
 /// What dsfs is to reach.
@@ -167,6 +173,13 @@ pub const ROWS: &[Row] = &[
         goals: &[Goal::Base(0.9)],
     },
     Row {
+        key: "inter",
+        title: "128 KiB sequential reads of an inter of two, 1 connection, 8 in flight",
+        load: load(Op::Read, K128, 1, 8),
+        kind: Kind::Devices(&[("plain", "f"), ("inter", "i")]),
+        goals: &[Goal::Base(0.9)],
+    },
+    Row {
         key: "mirror",
         title: "4 KiB reads of a mirror of two, 32 in flight",
         load: load(Op::Read, K4, 1, 32),
@@ -188,10 +201,38 @@ pub const ROWS: &[Row] = &[
         goals: &[Goal::Base(0.95), Goal::IdleKib(1.5)],
     },
     Row {
+        key: "watched",
+        title: "4 KiB reads, 32 in flight, while dsfs top looks on",
+        load: load(Op::Read, K4, 1, 32),
+        kind: Kind::Watched,
+        goals: &[Goal::Base(0.99)],
+    },
+    Row {
         key: "cold",
         title: "4 KiB reads, one at a time, beside a client that streams from the disk",
         load: load(Op::Read, K4, 1, 1),
         kind: Kind::Cold,
+        goals: &[Goal::P99(2.0)],
+    },
+    Row {
+        key: "state",
+        title: "random 4 KiB writes to a mirror of two, 32 in flight, --state beside without",
+        load: load(Op::Write, K4, 1, 32),
+        kind: Kind::State,
+        goals: &[Goal::Base(0.85)],
+    },
+    Row {
+        key: "resync",
+        title: "4 KiB reads of a mirror, one at a time, beside a resync",
+        load: load(Op::Read, K4, 1, 1),
+        kind: Kind::Upkeep(&["repair", "m", "from", "0"]),
+        goals: &[Goal::P99(2.0)],
+    },
+    Row {
+        key: "verify",
+        title: "4 KiB reads of a mirror, one at a time, beside a verify",
+        load: load(Op::Read, K4, 1, 1),
+        kind: Kind::Upkeep(&["verify", "m"]),
         goals: &[Goal::P99(2.0)],
     },
 ];

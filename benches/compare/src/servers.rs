@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::options::Options;
-use crate::rows::{Load, Op};
+use crate::rows::{Kind, Load, Op};
 use crate::setup::{Files, Tools, output, run};
 
 /// The first argument that makes this program serve one other program on each connection.
@@ -34,6 +34,7 @@ const DEVICES: &[&str] = &[
     "inter i1 ds/p2 ds/p3",
     "cat deep ds/i0 ds/i1",
     "mirror m /f /g",
+    "inter i /f /g",
 ];
 
 /// How a server is spoken to.
@@ -50,6 +51,8 @@ pub struct Server {
     pub port: u16,
     pub protocol: Protocol,
     pub is_ours: bool,
+    /// Its program, if it is ours.
+    program: String,
     /// A process for each connection: gone, and its CPU time with it, when the load has ended.
     pub forks: bool,
     child: Child,
@@ -59,6 +62,13 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A message to dsfs, or to its admin tree: the command that sends it.
+    pub fn ctl(&self, tree: &str, message: &[&str]) -> Command {
+        let mut ctl = Command::new(&self.program);
+        ctl.args(["ctl", "-A", tree, "-a", &dial(self.port)]).args(message);
+        ctl
     }
 
     /// Whether it can take part in a load: another protocol's client is compared by its throughput
@@ -81,6 +91,8 @@ impl Drop for Server {
 /// All servers: rawload first, then dsfs, then the others.
 pub struct Servers {
     pub all: Vec<Server>,
+    /// A dsfs that keeps its state, and where it does; if a row needs it.
+    pub kept: Option<(Server, tempfile::TempDir)>,
 }
 
 const STYX: &str = "9P2000";
@@ -95,7 +107,7 @@ const DIOD_MSIZE: u32 = 65536;
 impl Servers {
     /// Starts every server that is wanted and found.
     pub fn start(options: &Options, tools: &Tools, files: &Files) -> Result<Self, Error> {
-        let mut servers = Servers { all: Vec::new() };
+        let mut servers = Servers { all: Vec::new(), kept: None };
         let styx = || Protocol::Styx(STYX, String::new(), MSIZE);
         servers.add("rawload", styx(), |port| {
             command(&tools.rawload, &[&local(port), &path(&files.dir.join("f"))])
@@ -108,8 +120,11 @@ impl Servers {
                 |port| command(program, &["serve", "--root", &dir, "--listen", &dial(port)]);
             servers.add(name, styx(), serve)?;
             let server = servers.all.last_mut().expect("one was added");
-            server.is_ours = true;
-            configure(program, server.port, files)?;
+            (server.is_ours, server.program) = (true, program.clone());
+            configure(server, files)?;
+        }
+        if options.rows().any(|row| matches!(row.kind, Kind::State)) {
+            servers.start_kept(&ours[0].1, files)?;
         }
         servers.start_peers(options, files)?;
         Ok(servers)
@@ -118,6 +133,22 @@ impl Servers {
     /// The dsfs that goals are checked for.
     pub fn dsfs(&self) -> &Server {
         self.all.iter().find(|server| server.is_ours).expect("dsfs is always started")
+    }
+
+    fn start_kept(&mut self, program: &str, files: &Files) -> Result<(), Error> {
+        let place = tempfile::tempdir().map_err(Error::io("a temporary directory"))?;
+        let (dir, state) = (path(&files.dir), path(place.path()));
+        self.add("dsfs --state", Protocol::Styx(STYX, String::new(), MSIZE), |port| {
+            let serve = ["serve", "--root", &dir, "--state", &state, "--listen", &dial(port)];
+            command(program, &serve)
+        })?;
+        // It takes part in no other row.
+        if let Some(mut server) = self.all.pop() {
+            server.program = program.to_string();
+            configure(&server, files)?;
+            self.kept = Some((server, place));
+        }
+        Ok(())
     }
 
     fn start_peers(&mut self, options: &Options, files: &Files) -> Result<(), Error> {
@@ -173,8 +204,15 @@ impl Servers {
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::io(name))?;
-        let server =
-            Server { name: name.into(), port, protocol, is_ours: false, forks: false, child };
+        let server = Server {
+            name: name.into(),
+            port,
+            protocol,
+            is_ours: false,
+            program: String::new(),
+            forks: false,
+            child,
+        };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if begun.elapsed() > START_LIMIT {
@@ -188,13 +226,11 @@ impl Servers {
 }
 
 /// Makes the devices that the rows name.
-fn configure(program: &str, port: u16, files: &Files) -> Result<(), Error> {
+fn configure(server: &Server, files: &Files) -> Result<(), Error> {
     let cold = files.cold.is_some().then_some("cat cold /cold");
-    for message in DEVICES.iter().copied().chain(cold) {
-        let mut ctl = Command::new(program);
-        run(ctl.args(["ctl", "-a", &dial(port)]).args(message.split(' ')))?;
-    }
-    Ok(())
+    let mut messages = DEVICES.iter().copied().chain(cold);
+    messages
+        .try_for_each(|message| run(&mut server.ctl("", &message.split(' ').collect::<Vec<_>>())))
 }
 
 fn local(port: u16) -> String {

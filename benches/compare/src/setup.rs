@@ -1,13 +1,14 @@
 //! What a comparison needs before it starts: the programs, built, and the test files.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Error;
 use crate::options::Options;
-use crate::rows::Kind;
+use crate::rows::{Kind, Op};
 
 /// The file that every server serves: far more than the CPU's caches, and far less than memory.
 const FILE_BYTES: &str = "256m";
@@ -87,18 +88,41 @@ pub fn make_cold(path: &Path) -> Result<(), Error> {
 }
 
 impl Files {
-    /// Brings the files that are served from memory into memory. Before each run, since some hosts
-    /// take pages back that have not been used for a few seconds.
-    pub fn warm(&self) -> Result<(), Error> {
-        ["f", "g"].into_iter().try_for_each(|name| read_through(&self.dir.join(name)))
+    /// Brings the files that are served from memory into the state that each run starts from. In
+    /// memory: some hosts take pages back that have not been used for a few seconds. Before writes
+    /// also changed, all of them, and none on its way to the disk: the first write to a page costs
+    /// the file system several times what the next one does, and whoever came first would pay it.
+    pub fn prepare(&self, op: Op) -> Result<(), Error> {
+        ["f", "g"].into_iter().try_for_each(|name| {
+            let path = self.dir.join(name);
+            let done = if op == Op::Write { rewrite(&path) } else { read_through(&path) };
+            done.map_err(Error::io(path.display().to_string()))
+        })
     }
 }
 
-fn read_through(path: &Path) -> Result<(), Error> {
-    let mut file = File::open(path).map_err(Error::io(path.display().to_string()))?;
-    let mut block = vec![0; 1 << 20];
-    while file.read(&mut block).map_err(Error::io(path.display().to_string()))? > 0 {}
+const BLOCK: usize = 1 << 20;
+
+fn read_through(path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0; BLOCK];
+    while file.read(&mut block)? > 0 {}
     Ok(())
+}
+
+/// Syncs a file, and writes what it holds again.
+fn rewrite(path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    file.sync_data()?;
+    let (mut block, mut at) = (vec![0; BLOCK], 0);
+    loop {
+        let count = file.read_at(&mut block, at)?;
+        if count == 0 {
+            return Ok(());
+        }
+        file.write_all_at(&block[..count], at)?;
+        at += count as u64;
+    }
 }
 
 /// Runs a program that has to succeed.

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use styx::server::Ename;
 use styx::{IOHDRSZ, MAXWELEM, NOFID, Qid, Stat, Tmsg, UpTo16, enames, mtype, omode, qt};
 
 use super::{Asked, Broken, Cause, Done, JobId, Mount, ROOT, State};
-use crate::inner::DEVICE_TYPE;
+use crate::inner::{DEVICE_TYPE, FileKey};
 use crate::namespace::{Failure, Walked};
 use styx::client::ProtocolError;
 
@@ -24,6 +26,8 @@ struct Handle {
     mount: usize,
     index: usize,
     identity: Identity,
+    /// How often it was changed (see [`Changes`](crate::inner::changes::Changes)).
+    changes: Arc<AtomicU32>,
     dropped: Rc<RefCell<Vec<usize>>>,
 }
 
@@ -52,6 +56,10 @@ impl RemoteFile {
     /// The length that it had when it was opened first, in bytes.
     pub fn length(&self) -> u64 {
         self.0.identity.length
+    }
+
+    pub(in crate::inner) fn changes(&self) -> &Arc<AtomicU32> {
+        &self.0.changes
     }
 
     /// How many devices deep it is, if it is a device of another dsfs; else 0.
@@ -100,6 +108,11 @@ pub(super) struct FileState {
     /// When it may be tried once more to open it; `None` while it is open or being opened, and when
     /// it is another file now.
     again: Option<Instant>,
+    /// Writes that were sent so far, and how many of them are known to be on stable storage.
+    writes: u64,
+    synced: u64,
+    /// The connection went when there were others, so that the server may have lost them.
+    lost: bool,
 }
 
 /// How a file is open.
@@ -143,6 +156,9 @@ impl Mount {
             identity: None,
             open: Err(enames::EHUNGUP.into()),
             again: None,
+            writes: 0,
+            synced: 0,
+            lost: false,
         };
         let id = FileId { serial: file.serial, index: self.files.insert(file) };
         self.start_walk(path.to_vec(), Then::Open(id), now);
@@ -285,11 +301,12 @@ impl Mount {
         let most = self.client.msize() - IOHDRSZ;
         let iounit = if iounit == 0 { most } else { iounit.min(most) };
         let (mount, dropped) = (self.number, self.dropped.clone());
+        let changes = self.changes.of(FileKey::Remote(mount, identity.qid_path));
         let Some(state) = self.file(file) else { return self.clunk(fid, now) };
         state.open = Ok(OpenFid { fid, iounit });
         state.identity = Some(identity);
         if let Some(job) = state.job.take() {
-            let handle = Handle { mount, index: file.index, identity, dropped };
+            let handle = Handle { mount, index: file.index, identity, changes, dropped };
             self.done.push_back(Done::Opened(job, Ok(RemoteFile(Rc::new(handle)))));
         }
     }
@@ -327,6 +344,7 @@ impl Mount {
         self.files.retain(|_, file| {
             file.open = Err(why.to_string().into());
             file.again = None;
+            file.lost |= file.synced < file.writes;
             let Some(job) = file.job.take() else { return true };
             done.push_back(Done::Opened(job, Err(Failure::Open(why.to_string()))));
             false
@@ -346,6 +364,31 @@ impl Mount {
             if let (Ok(open), State::Up) = (state.open, &self.state) {
                 self.clunk(open.fid, now);
             }
+        }
+    }
+
+    /// A write is about to be sent.
+    pub(super) fn begin_write(&mut self, file: &RemoteFile) {
+        if let Some(state) = self.files.get_mut(file.index()) {
+            state.writes += 1;
+        }
+    }
+
+    /// A sync is about to be sent: which file it is of, and the writes before it.
+    pub(super) fn begin_sync(&mut self, file: &RemoteFile) -> Result<(FileId, u64), Ename> {
+        let index = file.index();
+        let state = self.files.get_mut(index).ok_or(enames::EHUNGUP)?;
+        if std::mem::take(&mut state.lost) {
+            state.synced = state.writes;
+            return Err(enames::EAWAY.into());
+        }
+        Ok((FileId { index, serial: state.serial }, state.writes))
+    }
+
+    /// The writes before a sync are on stable storage.
+    pub(super) fn synced(&mut self, file: FileId, until: u64) {
+        if let Some(state) = self.file(file) {
+            state.synced = state.synced.max(until);
         }
     }
 

@@ -24,6 +24,7 @@ use styx::{NOFID, Rmsg, Tmsg, enames};
 use thiserror::Error;
 
 use super::Op;
+use super::changes::Changes;
 use crate::namespace::{Failure, Walked};
 use files::{FileId, FileState, Identity, Walking};
 use parts::Split;
@@ -103,8 +104,11 @@ enum Asked {
         at: usize,
         count: usize,
     },
+    /// Of a file, after so many writes to it.
     Sync {
         op: Op,
+        file: FileId,
+        until: u64,
     },
     Clunk {
         fid: u32,
@@ -153,6 +157,8 @@ pub struct Mount {
     files: Slab<FileState>,
     /// Files whose last handle was dropped.
     dropped: Rc<RefCell<Vec<usize>>>,
+    /// How often each file was changed through this server.
+    changes: Changes,
     splits: Slab<Split>,
     /// Reads and writes that have more to send than there is room for.
     unsent: VecDeque<usize>,
@@ -180,6 +186,7 @@ impl Mount {
             waiting: VecDeque::new(),
             files: Slab::new(),
             dropped: Rc::default(),
+            changes: Changes::default(),
             splits: Slab::new(),
             unsent: VecDeque::new(),
             fids: ROOT,
@@ -224,7 +231,12 @@ impl Mount {
 
     /// Whether something that was asked has no answer yet.
     pub fn is_busy(&self) -> bool {
-        self.client.outstanding() > 0
+        self.outstanding() > 0
+    }
+
+    /// How many requests have no answer yet.
+    pub fn outstanding(&self) -> usize {
+        self.client.outstanding()
     }
 
     /// The next result of something that was asked.
@@ -254,7 +266,7 @@ impl Mount {
         for asked in asked {
             match asked {
                 Asked::Walk { walk, .. } => self.waiting.push_back(walk),
-                Asked::Sync { op } => {
+                Asked::Sync { op, .. } => {
                     self.done.push_back(Done::Synced(op, Err(why.to_string().into())));
                 }
                 // Of these, the files and the splits below know more.
@@ -390,7 +402,10 @@ impl Mount {
             (Asked::Part { split, at, count }, Rmsg::Write { count: taken }) => {
                 self.wrote_part(split, at, count, *taken as usize);
             }
-            (Asked::Sync { op }, _) => self.done.push_back(Done::Synced(op, Ok(()))),
+            (Asked::Sync { op, file, until }, _) => {
+                self.synced(file, until);
+                self.done.push_back(Done::Synced(op, Ok(())));
+            }
             (Asked::Clunk { fid }, _) => self.free_fids.push(fid),
             _ => {}
         }
@@ -412,7 +427,7 @@ impl Mount {
                 self.clunk(fid, now);
             }
             Asked::Part { split, .. } => self.part_failed(split, cause.ename()),
-            Asked::Sync { op } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
+            Asked::Sync { op, .. } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads, writes and syncs of the files of a mount. A transfer that is larger than the server's
 //! iounit goes out in parts, and is put together again when they have come back.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use styx::server::Ename;
@@ -84,6 +85,7 @@ impl Mount {
         now: Instant,
     ) -> Result<(), Ename> {
         let split = self.split(file, (offset, data.len()), true, op, now)?;
+        file.changes().fetch_add(1, Ordering::Relaxed);
         self.start(split, data, now);
         Ok(())
     }
@@ -92,12 +94,15 @@ impl Mount {
     /// answer is a [`Done::Synced`].
     ///
     /// # Errors
-    /// If the file is not open: the server is away, or the file is not what it was.
+    /// If the file is not open: the server is away, or the file is not what it was. And once after
+    /// the server was away, if anything had been written before that and not been synced.
     pub fn sync(&mut self, file: &RemoteFile, op: Op, now: Instant) -> Result<(), Ename> {
         let open = self.open_fid(file, now)?;
+        let (id, until) = self.begin_sync(file)?;
         let mut stat = Vec::new();
         Stat::DONT_TOUCH.encode(&mut stat);
-        self.send(&Tmsg::Wstat { fid: open.fid, stat: &stat }, Asked::Sync { op }, now);
+        let asked = Asked::Sync { op, file: id, until };
+        self.send(&Tmsg::Wstat { fid: open.fid, stat: &stat }, asked, now);
         Ok(())
     }
 
@@ -110,6 +115,9 @@ impl Mount {
         now: Instant,
     ) -> Result<usize, Ename> {
         let open = self.open_fid(file, now)?;
+        if write {
+            self.begin_write(file);
+        }
         Ok(self.splits.insert(Split {
             op,
             write,

@@ -41,6 +41,10 @@ pub struct Leg {
     pub why: String,
     /// Regions that are to be rewritten.
     pub stale: Regions,
+    /// Its server does not sync: nothing of it is known to be on stable storage.
+    pub unsynced: bool,
+    /// There is nothing there that could be rewritten.
+    pub absent: bool,
     /// Bytes compared and made equal since the server started.
     pub resynced: u64,
     /// Regions that were rewritten and are not synced, and those that are being synced.
@@ -61,6 +65,8 @@ impl Leg {
             since: 0,
             why: String::new(),
             stale: Regions::new(regions),
+            unsynced: false,
+            absent: false,
             resynced: 0,
             copied: Regions::new(regions),
             syncing: Regions::new(regions),
@@ -85,6 +91,11 @@ impl Leg {
         stale.unite(&self.copied);
         stale.unite(&self.syncing);
         stale
+    }
+
+    /// Whether it may be rewritten without a person's word.
+    pub(super) fn may_return(&self) -> bool {
+        self.service != Service::Held && !self.absent
     }
 
     pub(super) fn is_whole(&self) -> bool {

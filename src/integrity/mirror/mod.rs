@@ -6,8 +6,10 @@
 //! rewritten there. A leg in service may have stale regions: it answered no read of them, or a
 //! write stopped before it came there; its bytes are still ones that were written.
 
+mod clean;
 mod leg;
 mod record;
+mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -118,6 +120,8 @@ pub struct Mirror {
     /// What the cleaning under way will unmark.
     cleaning: Option<Regions>,
     log: Option<Logged>,
+    /// The leg that is being replaced, and whether a person had held it before.
+    replacing: Option<(usize, bool)>,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -135,6 +139,7 @@ impl Mirror {
             writing: Vec::new(),
             cleaning: None,
             log: None,
+            replacing: None,
             news: Vec::new(),
             stirred: Rc::default(),
         }
@@ -269,16 +274,6 @@ impl Mirror {
         }
     }
 
-    /// A leg could not be synced: what was written to it last may be gone.
-    pub fn sync_failed(&mut self, leg: usize, why: &str, now: u64) {
-        let failed = &mut self.legs[leg];
-        failed.cursor = None;
-        failed.stale = failed.unsure();
-        failed.stale.unite(&self.marked);
-        self.want_record();
-        self.take_out(leg, why, Service::Out, now);
-    }
-
     /// A write stopped half way: legs in service hold this range differently, until they are made
     /// equal from the one that is read first.
     pub fn half_written(&mut self, offset: u64, count: u64, now: u64) {
@@ -354,8 +349,8 @@ impl Mirror {
         }
         if was == Service::In {
             tracing::warn!(leg, why, "a mirror's leg is out of service");
-            self.tell(format!("leg {leg} {}: {why}", to.word()));
         }
+        self.tell(format!("leg {leg} {}: {why}", to.word()));
         self.stirred.set(true);
         true
     }
@@ -374,9 +369,10 @@ impl Mirror {
 
     /// Everything that is stale is to be rewritten now, and legs that are held come back.
     pub fn resync(&mut self) {
-        for leg in &mut self.legs {
+        let replaced = self.replacing.map(|(leg, _)| leg);
+        for (number, leg) in self.legs.iter_mut().enumerate() {
             leg.retry_at = 0;
-            if leg.service == Service::Held {
+            if leg.service == Service::Held && Some(number) != replaced {
                 leg.service = Service::Out;
             }
         }
@@ -402,7 +398,7 @@ impl Mirror {
 
     /// The next bytes to copy; none while there is nothing to do before a later time.
     pub fn next_step(&mut self, now: u64) -> Option<Step> {
-        let due = |leg: &Leg| leg.service != Service::Held && leg.retry_at <= now;
+        let due = |leg: &Leg| leg.may_return() && leg.retry_at <= now;
         // Legs that are read come first.
         for in_service in [true, false] {
             for to in 0..self.legs.len() {
@@ -500,91 +496,36 @@ impl Mirror {
         }
     }
 
-    /// Whether a leg could come back if only what it got were synced.
-    pub fn waits_for_sync(&self) -> bool {
-        let waits = |leg: &Leg| leg.stale.is_empty() && !leg.copied.is_empty();
-        self.cleaning.is_none() && self.legs.iter().any(waits)
-    }
-
     /// When the next step is due, if there is one; some may be due already.
     pub fn next_due(&self) -> Option<u64> {
         let source = |to: usize| (0..self.legs.len()).any(|leg| leg != to && self.is_read(leg));
-        let due = |&to: &usize| match self.legs[to].service {
-            Service::Held => false,
-            Service::In | Service::CatchingUp => !self.legs[to].stale.is_empty() && source(to),
-            Service::Out => source(to),
+        let due = |&to: &usize| {
+            let leg = &self.legs[to];
+            leg.may_return() && (leg.service == Service::Out || !leg.stale.is_empty()) && source(to)
         };
         (0..self.legs.len()).filter(due).map(|leg| self.legs[leg].retry_at).min()
     }
 
-    /// Whether every leg is in service, and none may differ from another.
+    /// Whether every leg is in service, and none may differ from another. Where marks stay, they
+    /// say nothing of that.
     pub fn is_sound(&self) -> bool {
         let sound = |leg: &Leg| leg.service == Service::In && leg.is_whole();
-        self.marked.is_empty() && self.legs.iter().all(sound)
+        (self.marked.is_empty() || self.keeps_marks()) && self.legs.iter().all(sound)
     }
 
     /// Whether there is nothing left to mend and to record, but for legs that could not be mended,
     /// and those that a person holds.
     pub fn is_mended(&self) -> bool {
-        let gave_up = |leg: &Leg| leg.service == Service::Out && leg.retry_wait > MIN_RETRY;
+        let gave_up =
+            |leg: &Leg| leg.absent || leg.service == Service::Out && leg.retry_wait > MIN_RETRY;
         let done = |leg: &Leg| {
             let whole = leg.service == Service::In && leg.is_whole();
             whole || leg.service == Service::Held || gave_up(leg)
         };
         let alone = self.legs.iter().filter(|leg| leg.service == Service::In).count() == 1;
         let idle = self.log.as_ref().is_none_or(|log| log.under_way.is_none());
-        let quiet = self.marked.is_empty() || alone && self.legs.iter().any(gave_up);
+        let alone = alone && self.legs.iter().any(gave_up);
+        let quiet = self.marked.is_empty() || alone || self.keeps_marks();
         idle && !self.wants_record() && quiet && self.legs.iter().all(done)
-    }
-
-    // Cleaning.
-
-    /// Begins to clean: regions that have been quiet will be unmarked, if a sync of all legs that
-    /// are written, begun after this, succeeds. False if there is nothing to clean.
-    pub fn begin_clean(&mut self) -> bool {
-        if self.cleaning.is_some() {
-            return false;
-        }
-        let mut quiet = self.marked.clone();
-        quiet.subtract(&self.touched);
-        for leg in self.legs.iter().filter(|leg| leg.service == Service::In) {
-            quiet.subtract(&leg.stale);
-        }
-        self.touched.clear();
-        let copied = self.legs.iter().any(|leg| !leg.copied.is_empty());
-        if quiet.is_empty() && !copied {
-            return false;
-        }
-        for leg in &mut self.legs {
-            std::mem::swap(&mut leg.copied, &mut leg.syncing);
-        }
-        self.cleaning = Some(quiet);
-        true
-    }
-
-    /// The sync of the legs is over.
-    pub fn end_clean(&mut self, synced: bool, now: u64) {
-        let Some(mut quiet) = self.cleaning.take() else { return };
-        for leg in &mut self.legs {
-            if !synced {
-                leg.copied.unite(&leg.syncing);
-            }
-            leg.syncing.clear();
-        }
-        if synced {
-            quiet.subtract(&self.touched);
-            for leg in self.legs.iter().filter(|leg| leg.service == Service::In) {
-                quiet.subtract(&leg.stale);
-            }
-            self.marked.subtract(&quiet);
-            self.writing.iter().for_each(|span| self.marked.add(span.clone()));
-            self.want_record();
-            (0..self.legs.len()).for_each(|leg| self.bring_back(leg, now));
-        }
-    }
-
-    /// Whether regions are marked that a cleaning may unmark, now or later.
-    pub fn is_marked(&self) -> bool {
-        !self.marked.is_empty() || self.legs.iter().any(|leg| !leg.copied.is_empty())
     }
 }

@@ -24,18 +24,16 @@ impl Mirror {
     /// Begins to record what is known now: the bytes, and where in the log they go. `None` if
     /// there is no log, or a record is under way.
     pub fn begin_record(&mut self) -> Option<(u64, Vec<u8>)> {
-        let log = self.log.as_ref()?;
-        if log.under_way.is_some() {
-            return None;
-        }
-        let (sequence, half, identity) = (log.sequence + 1, log.half, log.identity);
-        let record = self.record();
-        let log = self.log.as_mut()?;
+        self.begin(&self.record())
+    }
+
+    pub(super) fn begin(&mut self, record: &Record) -> Option<(u64, Vec<u8>)> {
+        let log = self.log.as_mut().filter(|log| log.under_way.is_none())?;
         // From now on nobody knows which of the two the log holds.
         log.marked.keep(&self.marked);
         log.under_way = Some((self.marked.clone(), log.changes));
-        (log.wanted, log.sequence) = (false, sequence);
-        Some(record.encode(&identity, sequence, half))
+        (log.wanted, log.sequence) = (false, log.sequence + 1);
+        Some(record.encode(&log.identity, log.sequence, log.half))
     }
 
     /// The record is on stable storage, or not.
@@ -57,15 +55,31 @@ impl Mirror {
             since: leg.since,
             why: leg.why.clone(),
             stale: leg.unsure(),
+            unsynced: leg.unsynced,
         };
         let legs = self.legs.iter().map(leg).collect();
         Record { scale: self.scale, legs, marked: self.marked.clone() }
     }
 
+    /// A leg that could not be synced may have lost what is marked, which another one has: only
+    /// when that has been copied is it read.
+    fn distrust(&mut self, marked: &Regions) {
+        let synced = |leg: &Leg| leg.service == Service::In && !leg.unsynced;
+        if marked.is_empty() || !self.legs.iter().any(synced) {
+            return;
+        }
+        for leg in self.legs.iter_mut().filter(|leg| leg.service == Service::In && leg.unsynced) {
+            leg.service = Service::Out;
+            leg.why = "it could not be synced before the restart".to_string();
+        }
+    }
+
     /// Keeps a log from now on, and takes what it says: what it marks is stale on every leg but
-    /// the one that is read first.
-    pub fn restore(&mut self, found: &Found) {
+    /// the one that is read first. The time is `now`.
+    pub fn restore(&mut self, found: &Found, now: u64) {
         let record = &found.record;
+        let absent = |(number, leg): (usize, &Leg)| leg.absent.then(|| (number, leg.why.clone()));
+        let absent: Vec<_> = self.legs.iter().enumerate().filter_map(absent).collect();
         let rescale = |regions: &Regions| regions.rescale(record.scale, self.scale);
         let marked = rescale(&record.marked);
         for (leg, saved) in self.legs.iter_mut().zip(&record.legs) {
@@ -75,13 +89,17 @@ impl Mirror {
             };
             (leg.since, leg.why) = (saved.since, saved.why.clone());
             leg.stale = rescale(&saved.stale);
+            leg.unsynced = saved.unsynced;
         }
+        let lacks = !absent.is_empty();
+        absent.into_iter().for_each(|(leg, why)| self.keep_absent(leg, why, now));
         if self.first().is_none()
             && let Some(leg) = self.legs.first_mut()
         {
             // Only a file written by hand says so; something has to be read.
             leg.service = Service::In;
         }
+        self.distrust(&marked);
         let first = self.first();
         for (number, leg) in self.legs.iter_mut().enumerate() {
             if Some(number) != first {
@@ -91,7 +109,7 @@ impl Mirror {
         self.marked = marked.clone();
         self.touched.clear();
         let under_way = None;
-        let (changes, durable, wanted) = (0, 0, false);
+        let (changes, durable, wanted) = (0, 0, lacks);
         let (sequence, half, identity) = (found.sequence, 1 - found.half.min(1), found.identity);
         self.log =
             Some(Logged { marked, under_way, changes, durable, wanted, sequence, half, identity });

@@ -9,7 +9,7 @@ const LENGTH: u64 = 100;
 fn logged(legs: usize) -> Mirror {
     let mut mirror = Mirror::new(LENGTH, legs);
     let record = Record::new(LENGTH, legs);
-    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] });
+    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] }, 0);
     mirror
 }
 

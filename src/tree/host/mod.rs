@@ -30,6 +30,9 @@ use slots::{Slot, Slots};
 /// The longest name that can be created, in bytes: NAME_MAX of the host's file systems.
 const MAX_NAME: usize = 255;
 
+/// Of all files that may be open, one client may have this part, so that others can open some.
+const CLIENT_SHARE: (usize, usize) = (3, 4);
+
 /// Close on exec, which means nothing to a server (open(2)).
 const OCEXEC: u8 = 0x20;
 
@@ -112,7 +115,9 @@ impl Export {
         let to = match name {
             "" | "." => return Poll::Ready(Ok(from.clone().into())),
             ".." => To::Again(from.place.parent().unwrap_or(&from.place).clone()),
-            _ if name.contains('/') => return Poll::Ready(Err(enames::ENONEXIST.into())),
+            _ if name.contains('/') || name.len() > MAX_NAME => {
+                return Poll::Ready(Err(enames::ENONEXIST.into()));
+            }
             _ => To::Child(from.place.clone(), name.to_owned()),
         };
         self.look(keeper, who, to)
@@ -122,18 +127,20 @@ impl Export {
         match keeper.look_now(&to.look()) {
             // It may be there by another name in a moment.
             Some(Err(_)) if self.jobs.is_renaming() => {}
-            Some(known) => return Poll::Ready(known.and_then(|found| self.found(to, &found))),
+            Some(known) => {
+                return Poll::Ready(known.and_then(|found| self.found(who.0, to, &found)));
+            }
             None => {}
         }
         self.jobs.begin(keeper, Some(who), Request::Look(to));
         Poll::Pending
     }
 
-    fn found(&mut self, to: To, found: &Found) -> Result<super::File, Ename> {
+    fn found(&mut self, client: ClientId, to: To, found: &Found) -> Result<super::File, Ename> {
         let place = match to {
             To::Root => self.places.root(found.file),
             To::Again(place) => place,
-            To::Child(dir, name) => self.places.at(&dir, &name, found.entry, found.file)?,
+            To::Child(dir, name) => self.places.at(client, &dir, &name, found.entry, found.file)?,
         };
         Ok(File { place, qid: found.qid, open: None }.into())
     }
@@ -151,7 +158,7 @@ impl Export {
         } else if how.truncate || how.remove || writes(how) {
             self.check_writable()?;
         }
-        let slot = self.slots.take(who.0, keeper.open_limit())?;
+        let slot = self.take_slot(keeper, who.0)?;
         let place = file.place.clone();
         self.jobs.begin(keeper, Some(who), Request::Open { place, how, slot });
         Poll::Pending
@@ -178,7 +185,7 @@ impl Export {
         }
         self.check_writable()?;
         dir.place.check_room(name)?;
-        let slot = self.slots.take(who.0, keeper.open_limit())?;
+        let slot = self.take_slot(keeper, who.0)?;
         let (dir, name) = (dir.place.clone(), name.to_owned());
         self.jobs.begin(keeper, Some(who), Request::Create { dir, name, perm, how, slot });
         Poll::Pending
@@ -287,7 +294,8 @@ impl Export {
     /// The host has done something that it was asked.
     pub fn told(&mut self, keeper: &mut impl Keeper, job: JobId, told: Result<Told, Ename>) {
         if let Some((who, request, told)) = self.jobs.told(job, told) {
-            let answer = told.and_then(|told| self.finish(request, told));
+            let client = who.map(|(client, _)| client);
+            let answer = told.and_then(|told| self.finish(client, request, told));
             match (who, answer) {
                 (Some((client, request)), answer) => {
                     self.answers.push_back(Answered { client, request, answer });
@@ -299,14 +307,23 @@ impl Export {
         self.jobs.go_on(keeper);
     }
 
-    fn finish(&mut self, request: Request, told: Told) -> Result<Payload, Ename> {
+    fn finish(
+        &mut self,
+        client: Option<ClientId>,
+        request: Request,
+        told: Told,
+    ) -> Result<Payload, Ename> {
+        const ASKED: &str = "nobody but a client asks for this";
         match (request, told) {
-            (Request::Look(to), Told::Found(found)) => self.found(to, &found).map(Payload::File),
+            (Request::Look(to), Told::Found(found)) => {
+                self.found(client.expect(ASKED), to, &found).map(Payload::File)
+            }
             (Request::Open { place, how, slot }, Told::Opened(found, held)) => {
                 Ok(opened(place, &found, Open { held, remove: how.remove, _slot: slot }))
             }
             (Request::Create { dir, name, how, slot, .. }, Told::Opened(found, held)) => {
-                let place = self.places.at(&dir, &name, found.entry, found.file)?;
+                let client = client.expect(ASKED);
+                let place = self.places.at(client, &dir, &name, found.entry, found.file)?;
                 Ok(opened(place, &found, Open { held, remove: how.remove, _slot: slot }))
             }
             (Request::List(_), Told::Entries(entries)) => Ok(Payload::Entries(entries)),
@@ -322,6 +339,13 @@ impl Export {
             }
             (request, told) => unreachable!("{told:?} is no answer to {request:?}"),
         }
+    }
+
+    /// Room for one more open file.
+    fn take_slot(&self, keeper: &impl Keeper, client: ClientId) -> Result<Slot, Ename> {
+        let all = keeper.open_limit();
+        let own = all / CLIENT_SHARE.1 * CLIENT_SHARE.0;
+        self.slots.take(client, own, all).ok_or(enames::ENOFD.into())
     }
 
     fn check_writable(&self) -> Result<(), Ename> {

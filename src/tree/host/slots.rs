@@ -1,19 +1,13 @@
-//! How many files of the host clients have open: each open one is a descriptor, of which there are
-//! not many.
+//! How many clients have of something that there is not much of: open files of the host, each of
+//! which is a descriptor, and places.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use styx::enames;
-use styx::server::Ename;
-
 use crate::tree::ClientId;
 
-/// Of all files that may be open, one client may have this part, so that others can open some.
-const CLIENT_SHARE: (usize, usize) = (3, 4);
-
-/// What is open.
+/// What is in use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots(Rc<RefCell<Counts>>);
 
@@ -23,7 +17,7 @@ struct Counts {
     all: usize,
 }
 
-/// One of the files that a client may have open. It is free again when this is dropped.
+/// One of those that a client may have. It is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Slots,
@@ -31,16 +25,16 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Room for one more file of a client, if there may be `limit` in all.
-    pub fn take(&self, client: ClientId, limit: usize) -> Result<Slot, Ename> {
+    /// One more for a client, if it may have `own`, and all together `all`.
+    pub fn take(&self, client: ClientId, own: usize, all: usize) -> Option<Slot> {
         let mut counts = self.0.borrow_mut();
-        let own = counts.of.get(&client).copied().unwrap_or(0);
-        if counts.all >= limit || own >= limit / CLIENT_SHARE.1 * CLIENT_SHARE.0 {
-            return Err(enames::ENOFD.into());
+        let has = counts.of.get(&client).copied().unwrap_or(0);
+        if counts.all >= all || has >= own {
+            return None;
         }
         counts.all += 1;
-        counts.of.insert(client, own + 1);
-        Ok(Slot { slots: self.clone(), client })
+        counts.of.insert(client, has + 1);
+        Some(Slot { slots: self.clone(), client })
     }
 }
 

@@ -129,7 +129,7 @@ impl<F: Clone> Session<F> {
                 let reply = self.reply(tag, &Rmsg::Stat { stat }, out);
                 return reply.map_err(|_| enames::ESHORTSTAT.into());
             }
-            (Then::Wstat, Answer::Done) => Rmsg::Wstat,
+            (Then::Wstat { .. }, Answer::Done) => Rmsg::Wstat,
             (Then::Remove, Answer::Done) => Rmsg::Remove,
             (Then::Clunk, Answer::Done) => Rmsg::Clunk,
             _ => wrong_kind(),

@@ -239,8 +239,8 @@ pub struct Limits {
     /// Requests that may be under way at one time; further ones wait in the input
     /// ([`Session::must_wait`]). Tflushes do not count: there is one for each tag at most.
     pub requests: usize,
-    /// Bytes that requests under way may keep, those of a Twrite's data and of the room for a
-    /// Tread's; further requests wait. One request may go beyond it, so that each can be taken.
+    /// Bytes that requests under way may keep, those of a Twrite's data, of the room for a Tread's,
+    /// of a Twalk's names and of a Twstat's entry; further requests wait. One request may go beyond it, so that each can be taken.
     pub bytes: usize,
 }
 

@@ -281,10 +281,10 @@ impl<F: Clone> Session<F> {
         out: &mut impl Output,
     ) -> Taken {
         let (_, entry) = self.fids.usable(fid)?;
-        let stat = Stat::decode(stat).map_err(|_| service.bad_stat())?;
+        let decoded = Stat::decode(stat).map_err(|_| service.bad_stat())?;
         let id = self.requests.begin(tag);
-        let outcome = service.wstat(id, &entry.file, &stat).map_ok(|()| Answer::Done);
-        self.settle(id, Then::Wstat, outcome, service, out);
+        let outcome = service.wstat(id, &entry.file, &decoded).map_ok(|()| Answer::Done);
+        self.settle(id, Then::Wstat { bytes: stat.len() }, outcome, service, out);
         Ok(())
     }
 }

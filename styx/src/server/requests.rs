@@ -39,7 +39,9 @@ pub(super) enum Then<F> {
         count: u32,
     },
     Stat,
-    Wstat,
+    Wstat {
+        bytes: usize,
+    },
     Remove,
     Clunk,
     /// A Tflush that waits for another request.
@@ -55,6 +57,7 @@ impl<F> Then<F> {
                 *count as usize
             }
             Then::Walk(walk) => walk.bytes(),
+            Then::Wstat { bytes } => *bytes,
             _ => 0,
         }
     }

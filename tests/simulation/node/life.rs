@@ -58,12 +58,22 @@ impl Life {
 
     /// The files of other servers that it has open: of which mount each is.
     pub fn remote_files(&self) -> Vec<usize> {
-        let devices = self.world.control.table().iter().map(|(_, _, entry)| &entry.device);
-        let files = devices.flat_map(|device| &device.inner).filter_map(|inner| match inner {
-            Inner::File(File::Remote(file)) => Some(file.mount()),
-            _ => None,
-        });
-        files.collect()
+        let mut mounts = Vec::new();
+        for (_, _, entry) in self.world.control.table().iter() {
+            mounts.extend(entry.device.inner().iter().filter_map(|inner| match inner {
+                Inner::File(File::Remote(file)) => Some(file.mount()),
+                _ => None,
+            }));
+        }
+        mounts
+    }
+
+    /// Whether a mirror has gone without a leg since the start, which another start may find.
+    pub fn lacks_legs(&self) -> bool {
+        self.world.control.table().iter().any(|(_, _, entry)| {
+            let mirror = entry.device.mirror();
+            mirror.is_some_and(|mirror| mirror.legs().iter().any(|leg| leg.absent))
+        })
     }
 
     /// Whether all mirrors are equal, and every server that is wanted is there.
@@ -188,7 +198,8 @@ impl Life {
             && let Some(line) = self.lines.front()
         {
             let (keys, owner) = (Rc::new(Keys::default()), (Owner::Saved(0), 0));
-            match self.world.control.restore(&mut self.host, line, &keys, owner) {
+            let kept = (&keys, self.host.restoring);
+            match self.world.control.restore(&mut self.host, line, kept, owner) {
                 Poll::Pending => self.under_way = true,
                 Poll::Ready(result) => self.line_ended(result),
             }

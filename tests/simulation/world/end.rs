@@ -36,12 +36,23 @@ impl World {
             }
             self.pass(500);
             self.start_servers();
+            self.find_legs();
         }
         let waits = self.clients.iter().filter(|client| client.waits()).map(Client::waits_for);
         let waits: Vec<String> = waits.collect();
         let lives = self.nodes.iter().map(|node| node.life().map(|life| life.describe()));
         let lives: Vec<String> = lives.map(Option::unwrap_or_default).collect();
         panic!("all is never well again: {waits:?}\n{}", lives.join("\n"));
+    }
+
+    /// Starts a server anew whose mirrors go without legs, when the others are all there.
+    fn find_legs(&mut self) {
+        let lacks = |node: &Node| node.life().is_some_and(|life| life.lacks_legs());
+        if self.nodes.iter().all(Node::serves)
+            && let Some(server) = self.nodes.iter().rposition(lacks)
+        {
+            self.kill(server);
+        }
     }
 
     /// Carries out all that can be without time passing.

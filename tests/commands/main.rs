@@ -1,6 +1,11 @@
 //! The client's commands and `lab15`, as processes, at the real server.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod copies;
+mod progress;
+mod zeros;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -126,9 +131,9 @@ fn devices_are_made_listed_read_and_written() {
     assert_eq!(server.ok(&["ls", "-d"]), "/\n");
 
     assert_eq!(server.run_with(&["read", "p0"], b"").out, [0, 0, 1, 1]);
-    server.ok(&["write", "p0", "abc"]);
+    server.ok(&["write", "p0", "--text", "abc"]);
     assert_eq!(server.ok(&["read", "p0", "--count", "3"]), "abc");
-    server.ok(&["write", "c0", "X", "--offset", "8191"]);
+    server.ok(&["write", "c0", "--text", "X", "--offset", "8191"]);
     assert_eq!(server.ok(&["read", "p0", "--offset", "1", "--count", "2"]), "Xc");
     assert_eq!(server.ok(&["read", "p0", "--offset", "4"]), "");
     assert_eq!(fs::read(server.place.root().join("chunk1")).expect("it is there")[..2], *b"c\x01");
@@ -179,12 +184,15 @@ fn errors_name_the_file_and_say_what_the_server_says() {
     server.fails(&["stat", "c0/x"], "c0/x: not a directory");
     server.fails(&["rm", "c0"], "c0: permission denied");
     server.fails(&["read", "/"], "/: is a directory; 'dsfs ls' lists it");
-    server.fails(&["ctl", "cat", "c1", "/none"], "ctl: '/none' file does not exist");
+    let none = "ctl: '/none' file does not exist; the server looks names up in its name space, \
+                which begins at its --root";
+    server.fails(&["ctl", "cat", "c1", "/none"], none);
     let taken = "ctl: file already exists; 'dsfs ctl' shows what is configured";
     server.fails(&["ctl", "cat c0 /chunk1"], taken);
-    server.fails(&["ctl", "a b", "c"], "ctl: unknown control message \"'a b' c\"");
+    let unknown = "ctl: unknown control message \"'a b' c\"; dsfs-ctl(3) has those there are";
+    server.fails(&["ctl", "a b", "c"], unknown);
     server.fails(
-        &["write", "c0", "abc", "--offset", "8190"],
+        &["write", "c0", "--text", "abc", "--offset", "8190"],
         "c0: took no byte past 8192; it is full, or ends there",
     );
     let listed = server.fails(
@@ -200,7 +208,8 @@ fn a_saved_ctl_is_sent_a_line_a_message_until_one_fails() {
     let server = Server::start();
     let saved = b"fsdev:\ncat c0 /chunk0\n\npart p0 ds/c0 0 9\ncat c1 /none\ncat c2 /chunk1\n";
     let did = server.run_with(&["ctl", "-"], saved);
-    let error = "dsfs: line 5: ctl: '/none' file does not exist\n";
+    let error = "dsfs: line 5: ctl: '/none' file does not exist; the server looks names up in its \
+                 name space, which begins at its --root\n";
     assert_eq!(did, Did { status: 1, out: vec![], err: error.into() });
     let text = server.ok(&["ctl"]);
     assert_eq!(text, "cat c0 /chunk0\npart p0 ds/c0 0 9\n");
@@ -262,7 +271,7 @@ fn a_reader_that_goes_away_is_no_news() {
 /// The transcript, against the recording of the lab and not against what the command compares with.
 #[test]
 fn lab15_is_the_lab() {
-    let recorded = include_str!("golden/lab15.jsonl");
+    let recorded = include_str!("../golden/lab15.jsonl");
     let case: serde_json::Value = serde_json::from_str(recorded).expect("one case");
     let mut want = Vec::new();
     for step in case["steps"].as_array().expect("steps") {

@@ -1,0 +1,5 @@
+//! Control messages, in both dialects.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dsfs_fuzz::ctl(data));

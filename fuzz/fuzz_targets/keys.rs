@@ -1,0 +1,5 @@
+//! Files of keys.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dsfs_fuzz::keys(data));

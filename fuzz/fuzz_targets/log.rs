@@ -1,0 +1,5 @@
+//! Write-intent logs.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dsfs_fuzz::log(data));

@@ -1,0 +1,58 @@
+//! What the host does to a server: users who are strangers, and limits on the size of files.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use crate::support::client::{Client, Failure, MSIZE};
+use crate::support::program::{NOBODY, Place, Program, Serve};
+
+/// What another user, who is not root, gets at this server.
+fn as_stranger(place: &Place, program: &Program) -> Output {
+    let dsfs = place.path().join("dsfs");
+    if !dsfs.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_dsfs"), &dsfs).expect("room for the program");
+    }
+    let mut command = Command::new(dsfs);
+    command.args(["ls", "-a", program.dial()]).uid(NOBODY).gid(NOBODY).current_dir("/");
+    command.output().expect("it runs")
+}
+
+#[test]
+fn another_user_of_this_machine_is_hung_up_on_and_the_log_says_what_would_let_him_in() {
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can be two users: nothing tested");
+        return;
+    }
+    let place = Place::new();
+    let serve = || Serve::on("tcp!127.0.0.1!0").option("--root", place.root());
+    let program = serve().start();
+    let refused = as_stranger(&place, &program);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    let log = program.errors();
+    assert!(log.contains("refused: ") && log.contains("--allow 127.0.0.1"), "{log}");
+    assert!(Client::mount(program.dial(), MSIZE, "").is_ok(), "the others are served");
+    let open = serve().option("--allow", "127.0.0.1").start();
+    let allowed = as_stranger(&place, &open);
+    assert!(allowed.status.success(), "{allowed:?}");
+}
+
+/// The system would kill a program that ignores the limit (SIGXFSZ).
+#[test]
+fn a_write_beyond_the_limit_of_a_files_size_is_an_error_to_it_alone() {
+    const LIMIT: u64 = 64 * 1024;
+    let place = Place::new();
+    fs::write(place.root().join("f"), vec![1; LIMIT as usize]).expect("a new file");
+    let program = Serve::with_file_size("tcp!127.0.0.1!0", LIMIT)
+        .flag("--export")
+        .option("--root", place.root())
+        .start();
+    let mut client = Client::mount(program.dial(), MSIZE, "#U").expect("it serves");
+    for offset in [LIMIT, LIMIT - 2, LIMIT + 1_000_000] {
+        let refused = client.write(&["f"], offset, b"more");
+        assert_eq!(refused, Err(Failure::Error("File too large".into())));
+    }
+    assert_eq!(client.write(&["f"], 10, b"less"), Ok(4));
+    assert_eq!(client.read(&["f"], 10, 4).expect("it lives"), b"less");
+    assert_eq!(fs::metadata(place.root().join("f")).expect("it is there").len(), LIMIT);
+}

@@ -1,0 +1,171 @@
+//! Legs on other servers: they fail, go away, shrink, and some can't be synced.
+
+use std::fs;
+
+use crate::place::{Lab, admin, ctl, ds, first_bytes, log, status, wait_for};
+use crate::support::client::Failure;
+use crate::support::fault_server::FaultServer;
+use crate::support::fault_tree::{Action, Effect};
+use crate::support::program::{Program, eventually};
+
+/// The first leg is on another server.
+pub fn remote_lab() -> (FaultServer, Lab, Program) {
+    let far = FaultServer::start();
+    far.tree().create("c0", first_bytes(), 0o666);
+    let lab = Lab::with_remote(&far.dial());
+    let program = lab.serve().start();
+    ctl(&program, "mirror m0 /n/far/c0 c1");
+    (far, lab, program)
+}
+
+pub fn far_bytes(far: &FaultServer) -> Vec<u8> {
+    let tree = far.tree();
+    let id = tree.find("c0").expect("there");
+    tree.data(id).to_vec()
+}
+
+#[test]
+fn a_leg_that_fails_each_third_read_costs_nothing_but_time() {
+    let (far, _lab, program) = remote_lab();
+    let bytes = first_bytes();
+    let mut client = ds(&program);
+    for round in 0..60usize {
+        if round % 3 == 0 {
+            let bad = Effect::Error("bad sector".into());
+            far.tree().fault("c0", Action::Read, bad, Some(1));
+        }
+        let at = round * 10_000;
+        let read = client.read(&["m0"], at as u64, 1000).expect("the other leg has it");
+        assert!(read == bytes[at..at + 1000], "round {round}");
+    }
+    let said = status(&program);
+    assert!(said.contains("m0 degraded") || said.contains("m0 resyncing"), "{said}");
+    wait_for(&program, "m0 equal");
+    assert!(far_bytes(&far) == bytes);
+}
+
+#[test]
+fn a_leg_that_fails_for_good_is_out_and_held_writes_reach_it_later() {
+    let (far, lab, program) = remote_lab();
+    far.tree().fault("c0", Action::Read, Effect::Error("bad sector".into()), None);
+    let mut client = ds(&program);
+    for _ in 0..20 {
+        client.read(&["m0"], 0, 10).expect("the other leg has it");
+    }
+    let said = wait_for(&program, "m0 degraded");
+    assert!(said.contains("fails reads again and again"), "{said}");
+    far.tree().take_log();
+    client.read(&["m0"], 0, 10).expect("read");
+    client.write(&["m0"], 500_000, b"while it was away").expect("written");
+    let mut bytes = first_bytes();
+    bytes[500_000..500_017].copy_from_slice(b"while it was away");
+    far.tree().fault("c0", Action::Read, Effect::Error(String::new()), Some(0));
+    wait_for(&program, "m0 equal");
+    assert!(far_bytes(&far) == bytes && lab.bytes(1) == bytes);
+}
+
+#[test]
+fn a_write_that_stopped_half_way_is_undone_from_the_leg_that_is_read_first() {
+    let far = FaultServer::start();
+    far.tree().create("c0", first_bytes(), 0o666);
+    let lab = Lab::with_remote(&far.dial());
+    fs::copy(lab.chunk(1), lab.place.root().join("c2")).expect("copied");
+    let program = lab.serve().start();
+    // The middle one fails once: the right one has the write then, the left one has not.
+    ctl(&program, "mirror m0 c1 /n/far/c0 c2");
+    far.tree().fault("c0", Action::Write, Effect::Error("no".into()), Some(1));
+    let mut client = ds(&program);
+    let failed = client.write(&["m0"], 100, b"half");
+    assert_eq!(failed, Err(Failure::Error("no".into())));
+    let right = || fs::read(lab.place.root().join("c2")).expect("there");
+    assert_eq!(&right()[100..104], b"half");
+    assert!(client.read(&["m0"], 100, 4).expect("read") == first_bytes()[100..104]);
+    wait_for(&program, "m0 equal");
+    assert!(right() == first_bytes() && far_bytes(&far) == first_bytes());
+}
+
+#[test]
+fn a_leg_that_a_short_read_finds_cut_is_healed_over_there_too() {
+    let (far, lab, program) = remote_lab();
+    let bytes = first_bytes();
+    admin(&program, "pause").expect("understood");
+    far.tree().change("c0", |bytes| bytes.truncate(700_001));
+    let read = ds(&program).read(&["m0"], 700_000, 100).expect("read");
+    assert!(read == bytes[700_000..700_100]);
+    let said = status(&program);
+    assert!(
+        said.contains("ds/m0 resyncing") && !said.contains("m0 0 in-service stale 0"),
+        "{said}"
+    );
+    admin(&program, "resume").expect("understood");
+    wait_for(&program, "m0 equal");
+    assert!(far_bytes(&far) == bytes && lab.bytes(1) == bytes);
+}
+
+/// What a real devds says to the wstat that asks for a sync.
+pub fn refuse_syncs(far: &FaultServer, name: &str) {
+    far.tree().fault(name, Action::Sync, Effect::Error("permission denied".into()), None);
+}
+
+#[test]
+fn a_server_that_does_not_sync_is_no_disk_that_failed() {
+    let (far, lab, mut program) = remote_lab();
+    refuse_syncs(&far, "c0");
+    let mut client = ds(&program);
+    client.write(&["m0"], 500_000, b"newer").expect("written");
+    client.sync(&["m0"]).expect("the leg that is here is synced");
+    let said = status(&program);
+    assert!(said.contains("ds/m0 equal") && said.contains("sync refused"), "{said}");
+    assert!(!said.contains("marked 0"), "{said}");
+    program.kill();
+    // The power goes over there as well, and what was not synced with it.
+    far.tree().change("c0", |bytes| *bytes = first_bytes());
+    let program = lab.serve().start();
+    assert_eq!(ds(&program).read(&["m0"], 500_000, 5).expect("read"), b"newer");
+    wait_for(&program, "m0 equal");
+    let mut bytes = first_bytes();
+    bytes[500_000..500_005].copy_from_slice(b"newer");
+    assert!(far_bytes(&far) == bytes && lab.bytes(1) == bytes);
+    // Told that it does after all, it believes that.
+    far.tree().fault("c0", Action::Sync, Effect::Error(String::new()), Some(0));
+    ds(&program).sync(&["m0"]).expect("both are synced");
+    assert!(!status(&program).contains("sync refused"));
+    wait_for(&program, "marked 0");
+}
+
+#[test]
+fn where_no_leg_can_be_synced_that_is_told_and_legs_still_catch_up() {
+    let (far, _lab, program) = remote_lab();
+    for name in ["d0", "d1"] {
+        far.tree().create(name, first_bytes(), 0o666);
+        refuse_syncs(&far, name);
+    }
+    ctl(&program, "mirror m1 /n/far/d0 /n/far/d1");
+    let mut client = ds(&program);
+    admin(&program, "fail m1 1").expect("one leg can go");
+    client.write(&["m1"], 70_000, b"newer").expect("written");
+    assert_eq!(client.sync(&["m1"]), Err(Failure::Error("permission denied".into())));
+    assert!(status(&program).contains("m1 0 in-service"), "nothing has failed there");
+    admin(&program, "resync m1").expect("it may come back");
+    wait_for(&program, "m1 equal");
+    let tree = far.tree();
+    let bytes = |name: &str| tree.data(tree.find(name).expect("there")).to_vec();
+    assert!(bytes("d0") == bytes("d1") && &bytes("d1")[70_000..70_005] == b"newer");
+}
+
+#[test]
+fn a_server_that_was_away_since_a_write_gets_it_again() {
+    let (far, lab, program) = remote_lab();
+    ds(&program).write(&["m0"], 500_000, b"newer").expect("written");
+    // It comes back without what it had not synced, and before anything else is asked of it.
+    let mut tree = far.tree();
+    far.cut();
+    tree.change("c0", |bytes| *bytes = first_bytes());
+    drop(tree);
+    eventually("the mirror hears of it", || {
+        log(&program).contains("server was away: what was not synced may be lost").then_some(())
+    });
+    wait_for(&program, "m0 equal");
+    assert_eq!(&far_bytes(&far)[500_000..500_005], b"newer");
+    assert!(far_bytes(&far) == lab.bytes(1));
+}
