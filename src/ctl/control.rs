@@ -5,7 +5,7 @@
 //! asks a [`Finder`] and goes on when that has answered. Nothing of a refused message stays.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -14,7 +14,6 @@ use styx::server::Ename;
 use zeroize::Zeroizing;
 
 use super::find::{Finder, Finding, SaveLog, name_text};
-use super::order::restorable;
 use super::replace::Replacement;
 use super::{
     Command, Config, Devices, Dialect, DiskDefaults, Keys, Kind, Pattern, Rules, line, parse,
@@ -54,7 +53,7 @@ impl Entry {
     }
 
     /// The devices that it is made of.
-    fn below(&self) -> Vec<Rc<Device>> {
+    pub(super) fn below(&self) -> Vec<Rc<Device>> {
         let device = |inner: &Inner| match inner {
             Inner::Device(device) => Some(device.clone()),
             Inner::File(_) | Inner::Ctl | Inner::Absent(_) => None,
@@ -197,48 +196,6 @@ impl<O: Copy> Control<O> {
             *shown = (self.version, self.text().into());
         }
         shown.1.clone()
-    }
-
-    /// The messages that would make the same devices again, by directory and
-    /// slot, but each after those that it is made of.
-    pub fn text(&self) -> String {
-        self.text_of(|_| true)
-    }
-
-    /// The same without the devices that were deleted and are only still open: what is to be there
-    /// after a restart.
-    pub fn kept_text(&self) -> String {
-        let mut kept: HashSet<*const Device> = HashSet::new();
-        let entries: Vec<&Rc<Entry>> = self.table.iter().map(|(_, _, entry)| entry).collect();
-        let mut rest: Vec<Rc<Device>> =
-            entries.iter().map(|entry| entry.device.clone()).filter(|d| !d.is_gone()).collect();
-        // A device that was deleted goes on as long as others are made of it.
-        while let Some(device) = rest.pop() {
-            if kept.insert(Rc::as_ptr(&device)) {
-                let entry = entries.iter().find(|entry| Rc::ptr_eq(&entry.device, &device));
-                rest.extend(entry.into_iter().flat_map(|entry| entry.below()));
-            }
-        }
-        self.text_of(|entry| kept.contains(&Rc::as_ptr(&entry.device)))
-    }
-
-    fn text_of(&self, is_listed: impl Fn(&Entry) -> bool) -> String {
-        let listed = self.table.iter().filter(|(_, _, entry)| is_listed(entry));
-        let entries: Vec<(Slot, &Rc<Entry>)> =
-            listed.map(|(slot, _, entry)| (slot, entry)).collect();
-        let dirs: Vec<usize> = entries.iter().map(|(slot, _)| slot.dir).collect();
-        let numbers: HashMap<*const Device, usize> = entries
-            .iter()
-            .enumerate()
-            .map(|(number, (_, entry))| (Rc::as_ptr(&entry.device), number))
-            .collect();
-        let number = |device: &Rc<Device>| numbers.get(&Rc::as_ptr(device)).copied();
-        let inner: Vec<Vec<usize>> = entries
-            .iter()
-            .map(|(_, entry)| entry.below().iter().filter_map(number).collect())
-            .collect();
-        let order = restorable(&dirs, &inner);
-        order.into_iter().map(|number| line(self.dialect, &entries[number].1.config())).collect()
     }
 
     /// Whether there is a crypt device of this name.

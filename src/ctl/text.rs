@@ -1,9 +1,59 @@
-//! A configured device as a line of the ctl text, such that the text, written back line by line,
-//! gives the same devices (D2). The key of a crypt device is never in it.
+//! The ctl text: configured devices as lines, such that the text, written back line by line, gives the
+//! same devices (D2). The key of a crypt device is never in it.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use styx::words::join;
 
+use super::control::{Control, Entry};
+use super::order::restorable;
 use super::{Config, Dialect, Kind};
+use crate::device::Slot;
+use crate::inner::Device;
+
+impl<O: Copy> Control<O> {
+    /// The messages that would make the same devices again, by directory and slot, but each after those that it is made of.
+    pub fn text(&self) -> String {
+        self.text_of(|_| true)
+    }
+
+    /// The same without the devices that were deleted and are only still open: what is to be there
+    /// after a restart.
+    pub fn kept_text(&self) -> String {
+        let mut kept: HashSet<*const Device> = HashSet::new();
+        let entries: Vec<&Rc<Entry>> = self.table().iter().map(|(_, _, entry)| entry).collect();
+        let mut rest: Vec<Rc<Device>> =
+            entries.iter().map(|entry| entry.device.clone()).filter(|d| !d.is_gone()).collect();
+        // A device that was deleted goes on as long as others are made of it.
+        while let Some(device) = rest.pop() {
+            if kept.insert(Rc::as_ptr(&device)) {
+                let entry = entries.iter().find(|entry| Rc::ptr_eq(&entry.device, &device));
+                rest.extend(entry.into_iter().flat_map(|entry| entry.below()));
+            }
+        }
+        self.text_of(|entry| kept.contains(&Rc::as_ptr(&entry.device)))
+    }
+
+    fn text_of(&self, is_listed: impl Fn(&Entry) -> bool) -> String {
+        let listed = self.table().iter().filter(|(_, _, entry)| is_listed(entry));
+        let entries: Vec<(Slot, &Rc<Entry>)> =
+            listed.map(|(slot, _, entry)| (slot, entry)).collect();
+        let dirs: Vec<usize> = entries.iter().map(|(slot, _)| slot.dir).collect();
+        let numbers: HashMap<*const Device, usize> = entries
+            .iter()
+            .enumerate()
+            .map(|(number, (_, entry))| (Rc::as_ptr(&entry.device), number))
+            .collect();
+        let number = |device: &Rc<Device>| numbers.get(&Rc::as_ptr(device)).copied();
+        let inner: Vec<Vec<usize>> = entries
+            .iter()
+            .map(|(_, entry)| entry.below().iter().filter_map(number).collect())
+            .collect();
+        let order = restorable(&dirs, &inner);
+        order.into_iter().map(|number| line(self.dialect(), &entries[number].1.config())).collect()
+    }
+}
 
 /// The line of this device, with its newline.
 ///

@@ -87,6 +87,18 @@ fn requests_of_many_clients_are_under_way_on_one_connection() {
     assert_eq!(server.connections(), 1);
 }
 
+/// A client that caches by it must see what is written through another device.
+#[test]
+fn devices_with_a_file_in_common_change_their_versions_together() {
+    let (_server, front) = one(&[("f", pattern(1, 100))], &[]);
+    front.ctl(&["cat whole /n/a/f", "part start /n/a/f 0 10"]);
+    let mut client = front.client();
+    let version = |client: &mut Client| client.stat(&["start"]).expect("it is there").qid.vers;
+    let before = version(&mut client);
+    client.write(&["whole"], 0, b"other").expect("it is written");
+    assert_ne!(version(&mut client), before);
+}
+
 /// What a cat answers is decided by its first piece that fails, not by the first failure to come.
 #[test]
 fn the_first_piece_that_fails_is_told_whichever_server_answers_first() {
