@@ -115,9 +115,8 @@ impl Export {
         let to = match name {
             "" | "." => return Poll::Ready(Ok(from.clone().into())),
             ".." => To::Again(from.place.parent().unwrap_or(&from.place).clone()),
-            _ if name.contains('/') || name.len() > MAX_NAME => {
-                return Poll::Ready(Err(enames::ENONEXIST.into()));
-            }
+            _ if name.contains('/') => return Poll::Ready(Err(enames::ENONEXIST.into())),
+            _ if name.len() > MAX_NAME => return Poll::Ready(Err(enames::ENAMETOOLONG.into())),
             _ => To::Child(from.place.clone(), name.to_owned()),
         };
         self.look(keeper, who, to)
