@@ -78,14 +78,12 @@ impl<F: Clone> Session<F> {
         service: &mut S,
         out: &mut impl Output,
     ) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let tag = request.tag;
         let taken = match (then, answer) {
             (Then::Walk(walk), stepped) => {
                 return self.resume_walk(id, *walk, stepped, service, out);
             }
             (_, Err(ename)) => Err(ename),
-            (then, Ok(answer)) => self.deliver(tag, then, answer, service, out),
+            (then, Ok(answer)) => self.deliver(id.tag, then, answer, service, out),
         };
         self.finish(id, taken, out);
     }
@@ -149,6 +147,7 @@ impl<F: Clone> Session<F> {
             Ok(entry) => {
                 entry.file = opened.file;
                 entry.mode = Some(mode);
+                entry.is_dir = opened.qid.is_dir();
                 Ok((opened.qid, self.iounit(opened.iounit)))
             }
             Err(ename) => {
@@ -179,11 +178,12 @@ impl<F: Clone> Session<F> {
     /// The request is over, and its answer is in `out` unless it failed: answers the flushes that
     /// waited for it.
     pub(super) fn finish(&mut self, id: RequestId, taken: Taken, out: &mut impl Output) {
-        let Some(request) = self.requests.end(id) else { return };
         if let Err(ename) = taken {
-            self.error(request.tag, &ename, out);
+            self.error(id.tag, &ename, out);
         }
-        self.end_flushes(request.flushes, out);
+        if let Some(request) = self.requests.end(id) {
+            self.end_flushes(request.flushes, out);
+        }
     }
 
     /// flush(5): answered when the old request is, or at once if it is over or can be dropped.
@@ -197,7 +197,7 @@ impl<F: Clone> Session<F> {
         let flush = self.requests.begin(tag);
         let old = self.requests.with_tag(oldtag);
         let Some((old, request)) = old.and_then(|id| Some((id, self.requests.get_mut(id)?))) else {
-            return self.end_flushes(vec![flush], out);
+            return Rmsg::Flush.encode(tag, out);
         };
         let dropped = request.may_drop() && service.flush(old);
         request.flushes.push(flush);

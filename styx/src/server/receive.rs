@@ -175,7 +175,7 @@ impl<F: Clone> Session<F> {
         let (fid, entry) = self.fids.usable(fid)?;
         entry.check_open(&[omode::OREAD, omode::ORDWR, omode::OEXEC], service.bad_use())?;
         check_transfer(offset, count as usize, msize)?;
-        if service.qid(&entry.file).is_dir() {
+        if entry.is_dir {
             let cursor = entry.seek_dir(offset)?;
             let id = self.requests.begin(tag);
             let room = DirEntries::new(count as usize, cursor);

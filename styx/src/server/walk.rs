@@ -119,12 +119,10 @@ impl<F: Clone> Session<F> {
         failed: Option<Ename>,
         out: &mut impl Output,
     ) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let tag = request.tag;
         let taken = match failed {
-            None => self.arrive(tag, walk, out),
+            None => self.arrive(id.tag, walk, out),
             Some(ename) if walk.qids.is_empty() => Err(ename),
-            Some(_) => self.reply(tag, &Rmsg::Walk { qids: walk.qids }, out),
+            Some(_) => self.reply(id.tag, &Rmsg::Walk { qids: walk.qids }, out),
         };
         self.finish(id, taken, out);
     }
