@@ -528,7 +528,7 @@ fn no_log_and_no_trace_has_a_key_or_what_is_in_a_file() {
         .option("--dialect", "plan9")
         .option("--trace", &trace)
         .flag("-vv")
-        .variable("RUST_LOG", "trace")
+        .env("RUST_LOG", "trace")
         .start();
     let mut client = Client::mount(program.dial(), 8216, "").expect("the server is there");
     let mut ctl = |message: String| client.write(&["ctl"], 0, message.as_bytes());
