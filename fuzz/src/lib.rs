@@ -144,7 +144,7 @@ fn in_blocks(data: &[u8]) -> Vec<u8> {
         block[..4].copy_from_slice(&sum.to_le_bytes());
         block
     };
-    (0..2 * half).flat_map(block).collect()
+    (0..2 * half).map(block).collect::<Vec<_>>().concat()
 }
 
 /// A dial string or a network is refused, or is one that reads back as the same.

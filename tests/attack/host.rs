@@ -56,3 +56,17 @@ fn a_write_beyond_the_limit_of_a_files_size_is_an_error_to_it_alone() {
     assert_eq!(client.read(&["f"], 10, 4).expect("it lives"), b"less");
     assert_eq!(fs::metadata(place.root().join("f")).expect("it is there").len(), LIMIT);
 }
+
+#[test]
+fn a_log_that_cant_be_written_ends_nothing() {
+    const LIMIT: u64 = 512;
+    let place = Place::new();
+    let serve = Serve::with_file_size("tcp!127.0.0.1!0", LIMIT).flag("-v");
+    let program = serve.option("--root", place.root()).start();
+    // Each is told of in the log, which is full after a few of them.
+    for _ in 0..20 {
+        let mut client = Client::mount(program.dial(), MSIZE, "").expect("it serves");
+        client.stat(&["ctl"]).expect("it lives");
+    }
+    assert_eq!(program.errors().len() as u64, LIMIT, "{}", program.errors());
+}
