@@ -367,6 +367,12 @@ mod tests {
         fs::copy(dir.log_path(&key()), dir.log_path(&other)).expect("copied");
         let stolen = dir.open_log(&other, 2 << 30, 2, false);
         assert!(matches!(stolen, Err(StateError::OtherLog { .. })));
+        let legs = dir.open_log(&key(), 2 << 30, 3, true);
+        assert!(matches!(legs, Err(StateError::Log { .. })), "of two legs, not of three");
+        for long in [MAX_LOG + 1, MAX_LOG + 2] {
+            fs::write(dir.log_path(&other), vec![0; long as usize]).expect("written");
+            assert!(matches!(dir.read_log(&other), Err(StateError::File { .. })), "{long} bytes");
+        }
         fs::write(dir.log_path(&key()), "something else").expect("written");
         let damaged = dir.open_log(&key(), 1 << 20, 2, false);
         assert!(matches!(damaged, Err(StateError::Log { .. })));

@@ -42,6 +42,26 @@ fn where_the_log_cant_be_written_no_leg_is() {
     assert!(lab.bytes(0) == lab.bytes(1) && &lab.bytes(1)[100..105] == b"newer");
 }
 
+/// fs(3) writes all legs: one has it, one has not, and which one that is can't be put down.
+#[test]
+fn a_write_that_one_leg_missed_has_failed_if_the_log_cant_say_so() {
+    let far = FaultServer::start();
+    far.tree().create("c0", first_bytes(), 0o666);
+    let lab = Lab::with_remote(&far.dial());
+    let program = lab.serve().option("--dialect", "plan9").start();
+    ctl(&program, "mirror m0 /n/far/c0 c1");
+    let mut client = ds(&program);
+    client.write(&["m0"], 100, b"older").expect("written");
+    limit_files(&program, Some(0));
+    let told = error(client.write(&["m0"], 100, b"newer"));
+    assert!(told.starts_with("write-intent log: File too large"), "{told}");
+    limit_files(&program, None);
+    assert_eq!(client.write(&["m0"], 200, b"newest"), Ok(6));
+    wait_for(&program, "m0 equal");
+    let tree = far.tree();
+    assert!(tree.data(tree.find("c0").expect("there")) == lab.bytes(1));
+}
+
 #[test]
 fn what_cant_be_saved_is_refused_and_nothing_changes() {
     let lab = Lab::new();
