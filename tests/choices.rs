@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use styx::{NOFID, Tmsg, omode};
 use support::client::{Client, Failure, MSIZE};
@@ -221,4 +221,28 @@ fn crypt_devices_of_crypt_devices_and_of_files_that_are_full() {
     remote.tree().fault("far", Action::Write, Effect::Short(512), Some(1));
     refused(client.write(&["far"], 0, &[b'x'; 1024]), "i/o error");
     assert_eq!(client.write(&["far"], 0, &[b'x'; 1024]), Ok(1024));
+}
+
+/// Without `--root` it is a directory of the user's own; and a name space file may take in another.
+#[test]
+fn a_root_of_the_users_own_and_a_name_space_of_two_files() {
+    let place = Place::new();
+    place.file("more", "bind '#U/deep' /n/deep\n");
+    let names = place.file("namespace", "bind '#U' /\n. more\n");
+    let data = place.path().join("data");
+    let program = Serve::on("tcp!127.0.0.1!0")
+        .env("XDG_DATA_HOME", &data)
+        .option("--namespace", &names)
+        .start();
+    let root = data.join("dsfs");
+    let mode = fs::metadata(&root).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "nobody else's");
+    fs::create_dir(root.join("deep")).expect("ours");
+    fs::write(root.join("deep/a"), "inside").expect("ours");
+    let mut client = mount(&program);
+    ctl(&mut client, "cat c /n/deep/a").expect("it is found");
+    assert_eq!(client.read(&["c"], 0, 6), Ok(b"inside".to_vec()));
+    let serve = Serve::on("tcp!127.0.0.1!0").option("--root", place.root());
+    let ended = serve.option("--namespace", place.file("lacking", ". nowhere\n")).end();
+    assert!(ended.code == 1 && ended.stderr.contains("nowhere"), "{ended:?}");
 }

@@ -1,7 +1,7 @@
 //! A server that has few descriptors: what it does when there are none left, and afterwards.
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -137,4 +137,15 @@ fn a_flood_of_refused_clients_is_a_few_lines_of_the_log_and_a_number() {
     assert_eq!(program.wait(), 0);
     let (lines, counted) = refusals(&program);
     assert_eq!(lines + counted, 2 * FLOOD + 1);
+}
+
+#[test]
+fn who_does_not_say_in_time_what_he_speaks_is_hung_up_on() {
+    let program = serve(&Place::new());
+    let mut talking = Client::mount(program.dial(), MSIZE, "").expect("it serves");
+    // Nothing at all, and the half of a Tversion.
+    let mut silent = [dial(&program), dial(&program)];
+    silent[1].write_all(&[19, 0, 0, 0, 100]).expect("sent");
+    assert!(silent.iter_mut().all(is_closed));
+    talking.stat(&["ctl"]).expect("who has said it may be idle");
 }
