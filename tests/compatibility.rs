@@ -326,6 +326,8 @@ fn the_limits_are_those_of_the_sources() {
         ("more than 1024 requests", 0, session.requests),
         ("more than 16384 clients", 0, limits::CLIENTS),
         ("more than 8192 clients", 0, limits::CLIENTS / limits::HANDSHAKES),
+        ("more than 10 of those", 0, limits::REFUSALS),
+        ("more than 10 of those", 0, limits::REFUSAL_TIME.as_secs() as usize),
         ("more than 32768 places", 0, limits::PLACES),
         ("a client that says no Tversion", 0, limits::HANDSHAKE.as_secs() as usize),
         ("more than 16 texts of `admin`", 0, limits::TEXTS),

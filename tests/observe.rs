@@ -494,6 +494,17 @@ fn a_trace_has_every_message_in_a_line_and_can_be_searched() {
 }
 
 #[test]
+fn a_trace_that_cant_be_written_is_told_of_once_and_ends_nothing() {
+    let program = serve(&place()).option("--trace", "/dev/full").start();
+    for _ in 0..3 {
+        let mut client = Client::mount(program.dial(), 8216, "").expect("it serves");
+        client.stat(&["ctl"]).expect("it lives");
+    }
+    let log = program.errors();
+    assert_eq!(log.matches("the trace can't be written").count(), 1, "{log}");
+}
+
+#[test]
 fn no_log_and_no_trace_has_a_key_or_what_is_in_a_file() {
     let place = place();
     let trace = place.path().join("trace");
@@ -501,7 +512,7 @@ fn no_log_and_no_trace_has_a_key_or_what_is_in_a_file() {
         .option("--dialect", "plan9")
         .option("--trace", &trace)
         .flag("-vv")
-        .variable("RUST_LOG", "trace")
+        .env("RUST_LOG", "trace")
         .start();
     let mut client = Client::mount(program.dial(), 8216, "").expect("the server is there");
     let mut ctl = |message: String| client.write(&["ctl"], 0, message.as_bytes());

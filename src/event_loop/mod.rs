@@ -11,6 +11,7 @@ mod links;
 mod listen;
 pub mod logs;
 mod manager;
+mod refusals;
 mod reload;
 mod scrapes;
 mod spare;
@@ -52,6 +53,7 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use refusals::Refusals;
 use reload::Reload;
 pub use reload::Reread;
 use scrapes::Scrapes;
@@ -109,6 +111,7 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    refusals: Refusals,
     scrapes: Scrapes,
     spare: Spare,
     /// Listeners that rest until this time.
@@ -251,6 +254,7 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            refusals: Refusals::default(),
             scrapes: Scrapes::default(),
             spare: Spare::new(),
             resting: None,
@@ -488,7 +492,8 @@ impl Server {
                 CLIENT => self.happened(event),
                 SCRAPES => {
                     let (number, now) = (token & INDEX, self.host.now);
-                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
+                    let entrance = (&mut self.admission, &mut self.refusals);
+                    self.scrapes.accept(number, entrance, self.poll.registry(), now);
                 }
                 SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
@@ -499,6 +504,7 @@ impl Server {
         self.events = Some(events);
         self.end_handshakes();
         self.scrapes.end_overdue(self.host.now);
+        self.refusals.look(self.host.now);
         self.take_turns();
         self.buffers.look(self.host.now);
         self.finish_jobs();
@@ -528,7 +534,7 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let links = links.chain(self.scrapes.deadline());
+        let links = links.chain(self.scrapes.deadline()).chain(self.refusals.deadline());
         let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
         let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))

@@ -194,13 +194,11 @@ impl<O: Copy + PartialEq> Transfers<O> {
                 self.spare = frames;
                 let work = Work::SyncAfter(wrote);
                 let id = self.kept.insert(transfer(footprint(), Vec::new(), true, work));
-                match self.run(carrier, id) {
-                    Poll::Ready(result) => {
-                        self.kept.remove(id);
-                        Poll::Ready(result)
-                    }
-                    Poll::Pending => Poll::Pending,
+                let outcome = self.run(carrier, id);
+                if outcome.is_ready() {
+                    self.kept.remove(id);
                 }
+                outcome
             }
             Poll::Ready(result) => {
                 self.spare = frames;
