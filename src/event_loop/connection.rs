@@ -318,8 +318,10 @@ impl<S: Stream> Connection<S> {
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
         let (mut taken, mut moved, mut unanswered) = (0, 0, 0);
-        buffers.lend(&mut self.input);
+        // In the opposite order of their giving back, so that each is used for what it was used for
+        // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
+        buffers.lend(&mut self.input);
         loop {
             let mut done = 0;
             while let Some((frame, _)) =
