@@ -297,7 +297,12 @@ fn a_sync_after_the_server_was_away_since_a_write_says_so_once() {
 #[test]
 fn a_server_is_found_by_its_hosts_name_or_its_socket_and_an_unknown_name_is_told() {
     let place = Place::new();
-    std::fs::write(place.root().join("f"), pattern(1, 1000)).expect("a new file");
+    // Deeper than one Twalk goes.
+    let deep = "d/".repeat(20);
+    std::fs::create_dir_all(place.root().join(&deep)).expect("directories");
+    for file in ["f", &format!("{deep}f")] {
+        std::fs::write(place.root().join(file), pattern(1, 1000)).expect("a new file");
+    }
     let socket = format!("unix!{}", place.path().join("socket").display());
     let serve = Serve::on("tcp!127.0.0.1!0").and_on(&socket).flag("--export");
     let program = serve.option("--root", place.root()).start();
@@ -309,9 +314,14 @@ fn a_server_is_found_by_its_hosts_name_or_its_socket_and_an_unknown_name_is_told
     let namespace = place.file("namespace", &text);
     let front = Serve::on("tcp!127.0.0.1!0").option("--namespace", namespace).start();
     let mut client = Client::mount(front.dial(), MSIZE, "").expect("it serves");
-    for (name, file) in [("a", "/n/a/f"), ("b", "/n/b/f")] {
-        client.ctl(&format!("cat {name} {file}")).expect("it is found");
-        assert_eq!(client.read(&[name], 0, 1000), Ok(pattern(1, 1000)));
+    for (name, file) in [("a", "f"), ("b", "f"), ("a", &format!("{deep}f"))] {
+        let device = format!("{name}{}", file.len());
+        client.ctl(&format!("cat {device} /n/{name}/{file}")).expect("it is found");
+        assert_eq!(client.read(&[&device], 0, 1000), Ok(pattern(1, 1000)));
+    }
+    for missing in ["d/".repeat(16) + "e/e", "d/".repeat(17) + "e/e", "d/".repeat(12) + "e/e"] {
+        let told = client.ctl(&format!("cat x /n/a/{missing}")).expect_err("no such file");
+        assert!(told.to_string().contains("does not exist"), "{told}");
     }
     let told = client.ctl("cat c /n/c/f").expect_err("there is no such host").to_string();
     assert!(told.contains(&unknown[..20]), "{told}");
