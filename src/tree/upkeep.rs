@@ -190,6 +190,7 @@ impl World {
             }
         }
         let mirrors = self.mirrors();
+        mirrors.iter().for_each(|entry| entry.device.notice_losses(time));
         self.tell_news(&mirrors, time);
         let mut next: Option<Instant> = None;
         let mut at = |when: Option<Instant>| next = next.into_iter().chain(when).min();

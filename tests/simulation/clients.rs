@@ -57,9 +57,13 @@ enum What {
     Text(&'static str),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fid {
     what: What,
+    /// Which it is of those that have had this number.
+    serial: u64,
+    /// Writes by it since the last sync.
+    unsynced: Vec<u64>,
     open: bool,
     /// A request that changes it is under way.
     busy: bool,
@@ -80,11 +84,13 @@ enum Ask {
         most: usize,
     },
     Write {
+        fid: (u32, u64),
         id: u64,
         ranges: Ranges,
         count: u32,
     },
     Sync {
+        fid: (u32, u64),
         ranges: Ranges,
     },
     Flush {
@@ -130,6 +136,8 @@ pub struct Client {
     /// It has said that it will send no more.
     last: bool,
     made: usize,
+    /// Fids so far.
+    serial: u64,
 }
 
 impl Client {
@@ -149,12 +157,18 @@ impl Client {
             stalled: 0,
             last: false,
             made: 0,
+            serial: 0,
         }
     }
 
     /// Whether it waits for an answer that must come by itself.
     pub fn waits(&self) -> bool {
         self.asked.values().any(|asked| !asked.is_text())
+    }
+
+    /// A fid, if it is the same one still.
+    fn same_fid(&mut self, (number, serial): (u32, u64)) -> Option<&mut Fid> {
+        self.fids.get_mut(&number).filter(|fid| fid.serial == serial)
     }
 
     /// How many fids it has, if it is sure of that.

@@ -1,5 +1,6 @@
 //! The disks of one server: its files, its mirrors' logs and its configuration. They outlive a crash,
-//! less what was not on stable storage. They fail, tear what they write, and stop short.
+//! less what was not on stable storage. They fail, tear what they write, stop short, and lie: what they
+//! say is on stable storage is not. Logs are on disks that do not lie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,6 +27,8 @@ pub enum Fault {
     /// A part of the bytes is written all the same.
     Writes,
     Syncs,
+    /// Syncs end well and do nothing.
+    Lies,
     /// Reads and writes stop short, as at the end of a file.
     Short,
 }
@@ -47,6 +50,18 @@ pub struct Disk {
     logs: BTreeMap<Identity, Store>,
     /// The saved ctl.
     pub config: String,
+    /// What the last crash may have taken.
+    pub lost: Vec<Lost>,
+}
+
+/// Something that a crash may have taken.
+pub struct Lost {
+    /// The file, by its number among those of all servers.
+    pub file: usize,
+    pub offset: u64,
+    pub data: Vec<u8>,
+    /// The disk had said that it was on stable storage.
+    pub lied: bool,
 }
 
 fn failed(fault: &'static str) -> Ename {
@@ -147,7 +162,10 @@ impl Disk {
         if self.fails(file, Fault::Syncs, dice) {
             return Err(failed(enames::EIO));
         }
-        self.files[file].store.sync(until);
+        match self.fails(file, Fault::Lies, dice) {
+            true => self.files[file].store.lie(until),
+            false => self.files[file].store.sync(until),
+        }
         Ok(())
     }
 
@@ -178,7 +196,15 @@ impl Disk {
 
     /// The power goes: what is found when it is back.
     pub fn crash(&mut self, dice: &mut Random) {
+        self.lost.clear();
         for file in &mut self.files {
+            let lost = file.store.unsynced().map(|(at, data, lied)| Lost {
+                file: file.number,
+                offset: at as u64,
+                data: data.to_vec(),
+                lied,
+            });
+            self.lost.extend(lost);
             let store = std::mem::replace(&mut file.store, Store::new(Vec::new()));
             file.store = store.crashed(CRUMB, dice);
         }

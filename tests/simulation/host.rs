@@ -26,7 +26,7 @@ use crate::link::Link;
 use crate::random::Random;
 
 /// Milliseconds from 1970 to the beginning of a world.
-const BEGINNING: u64 = 1_000_000_000_000;
+pub const BEGINNING: u64 = 1_000_000_000_000;
 
 /// How many exported files may be open at one time.
 const OPEN_LIMIT: usize = 64;

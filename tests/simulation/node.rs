@@ -17,7 +17,7 @@ use slab::Slab;
 use styx::server::{Ename, Limits};
 
 use crate::disk::Disk;
-use crate::host::Host;
+use crate::host::{BEGINNING, Host};
 use crate::link::Link;
 use crate::net::End;
 use crate::random::Random;
@@ -115,6 +115,18 @@ impl Node {
     pub fn asks_others(&self) -> bool {
         let links = self.life.as_ref().map_or(&[][..], |life| &life.host.links);
         links.iter().any(|link| link.mount.is_busy())
+    }
+
+    /// The legs of a mirror that are in service and have everything; none while it does not serve.
+    pub fn whole_legs(&self, mirror: &str, time: u64) -> Vec<usize> {
+        let Some(life) = self.life.as_ref().filter(|life| life.lines.is_empty()) else {
+            return Vec::new();
+        };
+        let device = &life.entry(mirror).device;
+        device.notice_losses(BEGINNING + time);
+        let mirror = device.mirror().expect("a mirror");
+        let whole = |&leg: &usize| mirror.is_read(leg) && mirror.legs()[leg].stale.is_empty();
+        (0..mirror.legs().len()).filter(whole).collect()
     }
 
     /// Starts it, if it does not run.

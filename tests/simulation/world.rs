@@ -13,13 +13,12 @@ use styx::IOHDRSZ;
 use styx::server::Limits;
 
 use crate::clients::{Client, Deed, Scene};
-use crate::device_model::Node as Shape;
 use crate::digest::Digest;
-use crate::disk::{Disk, Fault};
+use crate::disk::{Disk, Fault, Lost};
 use crate::model::Model;
 use crate::net::{Side, Wire};
 use crate::node::Node;
-use crate::plan::{Plan, Thing};
+use crate::plan::{Mirror, Plan, Thing, counterparts, ranges};
 use crate::random::Random;
 
 /// Longer than any world lasts, in milliseconds.
@@ -37,7 +36,7 @@ pub struct World {
     wires: Vec<Wire>,
     model: Model,
     things: Vec<Thing>,
-    tops: Vec<Shape>,
+    mirrors: Vec<Mirror>,
     files: usize,
     limits: Limits,
     dir: &'static str,
@@ -75,7 +74,7 @@ impl World {
             bytes: *dice.pick(&[10_000, 100_000, 16 << 20]),
         };
         let place = tempfile::tempdir().expect("a directory");
-        let Plan { dialect, servers, things, tops, files, homes, messages, .. } = plan;
+        let Plan { dialect, servers, things, mirrors, files, homes, messages, .. } = plan;
         let count = files.len();
         let digest = Digest::new();
         digest.tell(|| format!("{messages:?} {things:?}"));
@@ -106,7 +105,7 @@ impl World {
             wires: Vec::new(),
             model,
             things,
-            tops,
+            mirrors,
             files: count,
             limits,
             dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
@@ -214,9 +213,42 @@ impl World {
 
     fn kill(&mut self, server: usize) {
         self.digest.tell(|| format!("{}: server {server} dies", self.time));
+        let files = self.exposed(server);
         self.nodes[server].kill();
-        self.model.crashed(server);
+        self.model.crashed(server, &files);
+        for Lost { file, offset, data, lied } in std::mem::take(&mut self.nodes[server].disk().lost) {
+            match lied {
+                true => {
+                    let range = (file, offset, data.len() as u64);
+                    self.digest.tell(|| format!("what was said to be synced may be lost: {range:?}"));
+                    self.model.lost(&counterparts(&self.mirrors, range));
+                }
+                false => self.model.took(file, offset, &data),
+            }
+        }
         self.starts[server] = self.time + self.dice.below(3000) as u64;
+    }
+
+    /// The files that may lose what was not synced when a server dies: those that are on it, unless
+    /// a leg of their mirror elsewhere has it all; and those of mirrors that it has, if it alone knows which leg is right.
+    fn exposed(&self, server: usize) -> Vec<usize> {
+        let mut exposed: Vec<usize> =
+            (0..self.files).filter(|&file| self.model.is_on(file, server)).collect();
+        for mirror in self.mirrors.iter().filter(|mirror| mirror.is_plain) {
+            let files = ranges(&mirror.node, 0, mirror.node.length);
+            let is_its = |file: &usize| files.iter().any(|(other, _, _)| other == file);
+            let legs = self.nodes[mirror.server].whole_legs(&mirror.name, self.time);
+            let elsewhere = mirror.homes.iter().all(Option::is_some)
+                && legs.iter().any(|&leg| mirror.homes[leg] != Some(server));
+            if mirror.server == server {
+                if legs.len() < mirror.homes.len() {
+                    exposed.extend(files.iter().map(|&(file, _, _)| file));
+                }
+            } else if elsewhere {
+                exposed.retain(|file| !is_its(file));
+            }
+        }
+        exposed
     }
 
     /// Starts the servers whose time it is.
@@ -372,8 +404,13 @@ impl World {
                 self.clients[client].stalled = time;
             }
             6..=10 => {
-                let fault =
-                    *self.dice.pick(&[Fault::Reads, Fault::Writes, Fault::Syncs, Fault::Short]);
+                let fault = *self.dice.pick(&[
+                    Fault::Reads,
+                    Fault::Writes,
+                    Fault::Syncs,
+                    Fault::Lies,
+                    Fault::Short,
+                ]);
                 self.set_fault(server, Some(fault));
             }
             11..=13 => self.set_fault(server, None),

@@ -14,12 +14,14 @@ pub struct Store {
     unsynced: Vec<(u64, usize, Vec<u8>)>,
     /// How many writes there were.
     pub writes: u64,
+    /// The last one that was said to be on stable storage and need not be.
+    lied: u64,
 }
 
 impl Store {
     /// A file that holds these bytes, all of them on stable storage.
     pub fn new(bytes: Vec<u8>) -> Store {
-        Store { seen: bytes.clone(), stable: bytes, unsynced: Vec::new(), writes: 0 }
+        Store { seen: bytes.clone(), stable: bytes, unsynced: Vec::new(), writes: 0, lied: 0 }
     }
 
     /// Written, but not to stable storage.
@@ -37,6 +39,17 @@ impl Store {
             }
             *number > until
         });
+    }
+
+    /// What was written up to `until` is said to be on stable storage, and nothing is done for it.
+    pub fn lie(&mut self, until: u64) {
+        self.lied = self.lied.max(until);
+    }
+
+    /// What a power cut may take: where it is, its bytes, and whether it was said to be on stable storage.
+    pub fn unsynced(&self) -> impl Iterator<Item = (usize, &[u8], bool)> {
+        let unsynced = self.unsynced.iter();
+        unsynced.map(|(number, offset, data)| (*offset, &data[..], *number <= self.lied))
     }
 
     /// What is found after a power cut: of a write that was not synced all, nothing, or some of its

@@ -92,7 +92,9 @@ impl Client {
             _ => What::Thing(*scene.dice.pick(&things)),
         };
         let fid = (1..).find(|fid| !self.fids.contains_key(fid)).expect("there are more fids");
-        self.fids.insert(fid, Fid { what, open: false, busy: true });
+        self.serial += 1;
+        let (serial, unsynced) = (self.serial, Vec::new());
+        self.fids.insert(fid, Fid { what, serial, unsynced, open: false, busy: true });
         let name = match what {
             What::Thing(thing) => scene.things[thing].name.clone(),
             What::Text(name) => name.to_owned(),
@@ -109,11 +111,12 @@ impl Client {
     fn transfer(&mut self, fid: u32, thing: usize, scene: &mut Scene<'_>) {
         let Thing { length, ref ranges, tree, .. } = scene.things[thing];
         let kind = scene.dice.below(10);
+        let same = (fid, self.fids[&fid].serial);
         if kind == 0 {
             let ranges = ranges.clone();
             let mut stat = Vec::new();
             Stat::DONT_TOUCH.encode(&mut stat);
-            return self.send(&Tmsg::Wstat { fid, stat: &stat }, Ask::Sync { ranges }, scene);
+            return self.send(&Tmsg::Wstat { fid, stat: &stat }, Ask::Sync { fid: same, ranges }, scene);
         }
         if kind == 1 {
             return self.send(&Tmsg::Stat { fid }, Ask::Plain(styx::mtype::RSTAT), scene);
@@ -142,7 +145,7 @@ impl Client {
         });
         let mut data: Vec<u8> = bytes.collect();
         data.resize(count as usize, 0);
-        let ask = Ask::Write { id, ranges, count: inside as u32 };
+        let ask = Ask::Write { fid: same, id, ranges, count: inside as u32 };
         self.send(&Tmsg::Write { fid, offset, data: &data }, ask, scene);
     }
 

@@ -3,9 +3,11 @@
 
 use super::World;
 use crate::clients::Client;
-use crate::device_model::{Files, Kind, Node as Shape};
+use crate::device_model::{Files, Node as Shape};
+use crate::model::part;
 use crate::net::Side;
 use crate::node::Node;
+use crate::plan::{Mirror, ranges};
 
 /// How long it may take until all is well again, in steps of half a second.
 const PATIENCE: usize = 2000;
@@ -104,6 +106,7 @@ impl World {
         self.clients.iter_mut().for_each(|client| client.vanish(&mut self.model));
         self.sweep();
         self.settle();
+        self.verify();
         let mut mounted = vec![(0, 0); self.nodes.len()];
         for node in &self.nodes {
             let life = node.life().expect("it runs");
@@ -122,6 +125,48 @@ impl World {
         self.check_bytes();
     }
 
+    /// Has the legs of all mirrors compared: it must be told which differ, and they may only where a disk
+    /// has lied. Those are repaired, and then none does.
+    fn verify(&mut self) {
+        for life in self.nodes.iter_mut().filter_map(Node::life_mut) {
+            life.world.verify_all();
+        }
+        self.settle();
+        let files = self.files();
+        for Mirror { server, name, node, .. } in &self.mirrors {
+            let read = |leg: &Shape| leg.read(&files, 0, node.length).expect("it is whole");
+            let first = read(&node.inner[0]);
+            let places = ranges(&node.inner[0], 0, node.length);
+            let mut differs = false;
+            for (leg, bytes) in node.inner.iter().map(read).enumerate().skip(1) {
+                for at in (0..node.length).filter(|&at| bytes[at as usize] != first[at as usize]) {
+                    let (file, place, _) = part(&places, at, 1)[0];
+                    let lost = self.model.is_lost(file, place);
+                    assert!(lost, "leg {leg} of {name} differs at {at}, and no disk has lied");
+                    differs = true;
+                }
+            }
+            self.digest.tell(|| format!("{name} of server {server} differs: {differs}"));
+            let life = self.nodes[*server].life_mut().expect("it runs");
+            assert_eq!(life.differs(self.dir, name), differs, "what verify of {name} says");
+            if differs {
+                life.repair(name);
+            }
+        }
+        self.settle();
+    }
+
+    /// What all files hold.
+    fn files(&mut self) -> Files {
+        let mut files: Files = vec![Vec::new(); self.files];
+        for node in &mut self.nodes {
+            for (number, bytes) in node.disk().contents() {
+                files[number] = bytes.to_vec();
+            }
+        }
+        files
+    }
+
     /// Each client has as many fids as it knows of.
     fn check_fids(&self) {
         for wire in &self.wires {
@@ -133,23 +178,15 @@ impl World {
     }
 
     fn check_bytes(&mut self) {
-        let mut files: Files = vec![Vec::new(); self.files];
-        for node in &mut self.nodes {
-            for (number, bytes) in node.disk().contents() {
-                files[number] = bytes.to_vec();
-            }
-        }
+        let files = self.files();
         files.iter().for_each(|file| self.digest.add_bytes(file));
-        for mirror in self.tops.iter().flat_map(Shape::all) {
-            if mirror.kind == Kind::Mirror {
-                let read = |leg: &Shape| leg.read(&files, 0, mirror.length).expect("it is whole");
-                let first = read(&mirror.inner[0]);
-                for (number, leg) in mirror.inner.iter().enumerate().skip(1) {
-                    let leaves: Vec<_> = mirror.all().iter().map(|node| node.kind).collect();
-                    let same = read(leg) == first;
-                    let at = read(leg).iter().zip(&first).position(|(a, b)| a != b);
-                    assert!(same, "leg {number} of {leaves:?} is not equal at {at:?}");
-                }
+        for Mirror { name, node, .. } in &self.mirrors {
+            let read = |leg: &Shape| leg.read(&files, 0, node.length).expect("it is whole");
+            let first = read(&node.inner[0]);
+            for (number, leg) in node.inner.iter().enumerate().skip(1) {
+                let same = read(leg) == first;
+                let at = read(leg).iter().zip(&first).position(|(a, b)| a != b);
+                assert!(same, "leg {number} of {name} is not equal at {at:?}");
             }
         }
         self.model.clock += 1;
