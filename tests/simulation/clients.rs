@@ -202,6 +202,13 @@ impl Client {
         (self.phase, self.last) = (Phase::Away, false);
     }
 
+    /// It syncs all that it has written to.
+    pub fn sync_all(&mut self, scene: &mut Scene<'_>) {
+        let written = self.fids.iter().filter(|(_, fid)| !fid.unsynced.is_empty());
+        let written: Vec<u32> = written.map(|(&number, _)| number).collect();
+        written.into_iter().for_each(|fid| self.sync(fid, scene));
+    }
+
     /// It flushes what may never end by itself.
     pub fn flush_texts(&mut self, scene: &mut Scene<'_>) {
         let texts = self.asked.iter().filter(|(_, asked)| asked.is_text());

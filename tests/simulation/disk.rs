@@ -20,7 +20,7 @@ use crate::store::Store;
 const SECTOR: usize = 512;
 const CRUMB: usize = 100;
 
-/// What is wrong with a file. Half of what it is asked for still goes well.
+/// What is wrong with a file. Half of what it is asked for still goes well, but where a disk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Reads,
@@ -162,9 +162,9 @@ impl Disk {
         if self.fails(file, Fault::Syncs, dice) {
             return Err(failed(enames::EIO));
         }
-        match self.fails(file, Fault::Lies, dice) {
-            true => self.files[file].store.lie(until),
-            false => self.files[file].store.sync(until),
+        match self.files[file].fault {
+            Some(Fault::Lies) => self.files[file].store.lie(until),
+            _ => self.files[file].store.sync(until),
         }
         Ok(())
     }

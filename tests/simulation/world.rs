@@ -46,6 +46,8 @@ pub struct World {
     /// Of a hundred chances that something breaks, so many are taken; and whether servers die.
     trouble: usize,
     deadly: bool,
+    /// Some of the disks are of a kind that says that all is on stable storage when nothing is.
+    lying: bool,
     strict: u64,
     conns: u64,
     _place: tempfile::TempDir,
@@ -54,6 +56,9 @@ pub struct World {
 /// Plays the world of a seed to its end; panics if something does not hold.
 pub fn play(seed: u64) -> Digest {
     let mut world = World::new(seed);
+    if world.lying {
+        world.lie();
+    }
     let steps = 200 + world.dice.below(800);
     (0..steps).for_each(|_| world.step());
     world.calm();
@@ -113,10 +118,21 @@ impl World {
             faulty,
             trouble: *dice.pick(&[10, 30, 60]),
             deadly: dice.one_in(2),
+            lying: faulty && dice.one_in(5),
             strict: if faulty { NEVER } else { 0 },
             conns: 0,
             _place: place,
             dice,
+        }
+    }
+
+    /// Half of the disks begin to lie.
+    fn lie(&mut self) {
+        for node in &mut self.nodes {
+            for file in 0..node.disk().len() {
+                let lies = self.dice.one_in(2).then_some(Fault::Lies);
+                node.disk().set_fault(file, lies);
+            }
         }
     }
 

@@ -108,15 +108,21 @@ impl Client {
         self.send(&Tmsg::Walk { fid: ROOT, newfid: fid, names }, Ask::Walk { fid }, scene);
     }
 
+    pub(super) fn sync(&mut self, fid: u32, scene: &mut Scene<'_>) {
+        let Fid { what: What::Thing(thing), serial, .. } = self.fids[&fid] else { return };
+        let ranges = scene.things[thing].ranges.clone();
+        let mut stat = Vec::new();
+        Stat::DONT_TOUCH.encode(&mut stat);
+        let ask = Ask::Sync { fid: (fid, serial), ranges };
+        self.send(&Tmsg::Wstat { fid, stat: &stat }, ask, scene);
+    }
+
     fn transfer(&mut self, fid: u32, thing: usize, scene: &mut Scene<'_>) {
         let Thing { length, ref ranges, tree, .. } = scene.things[thing];
         let kind = scene.dice.below(10);
         let same = (fid, self.fids[&fid].serial);
         if kind == 0 {
-            let ranges = ranges.clone();
-            let mut stat = Vec::new();
-            Stat::DONT_TOUCH.encode(&mut stat);
-            return self.send(&Tmsg::Wstat { fid, stat: &stat }, Ask::Sync { fid: same, ranges }, scene);
+            return self.sync(fid, scene);
         }
         if kind == 1 {
             return self.send(&Tmsg::Stat { fid }, Ask::Plain(styx::mtype::RSTAT), scene);

@@ -19,6 +19,9 @@ impl World {
         self.faulty = false;
         self.starts.fill(0);
         self.nodes.iter_mut().for_each(|node| node.disk().heal());
+        if self.lying {
+            self.lose_power();
+        }
         self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
         self.clients.iter_mut().for_each(|client| client.stalled = 0);
         self.settle();
@@ -26,6 +29,16 @@ impl World {
         self.model.clock += 1;
         self.strict = self.model.clock;
         self.model.clock += 1;
+    }
+
+    /// All is quiet, so that no log marks anything, and then the power goes: what disks have lied about
+    /// may be lost, and nobody knows.
+    fn lose_power(&mut self) {
+        self.lie();
+        self.settle();
+        (0..self.nodes.len()).for_each(|server| self.kill(server));
+        self.starts.fill(0);
+        self.nodes.iter_mut().for_each(|node| node.disk().heal());
     }
 
     /// Lets everything go on until nothing is left to do.
@@ -97,6 +110,10 @@ impl World {
 
     /// All clients go: nothing is left of them, and every byte is one that may be there.
     pub(super) fn end(&mut self) {
+        self.settle();
+        for number in 0..self.clients.len() {
+            self.with_client(number, |client, scene| client.sync_all(scene));
+        }
         self.settle();
         for number in 0..self.clients.len() {
             self.with_client(number, |client, scene| client.flush_texts(scene));
