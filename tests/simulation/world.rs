@@ -5,6 +5,7 @@
 
 mod end;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use dsfs::ctl::Dialect;
@@ -43,9 +44,10 @@ pub struct World {
     digest: Digest,
     /// Things break, until it is over.
     faulty: bool,
-    /// Of a hundred chances that something breaks, so many are taken; and whether servers die.
+    /// Of a hundred chances that something breaks, so many are taken.
     trouble: usize,
-    deadly: bool,
+    /// The servers that die: none, all, or again and again the last, which the others mount.
+    mortal: Range<usize>,
     /// Some of the disks are of a kind that says that all is on stable storage when nothing is.
     lying: bool,
     strict: u64,
@@ -95,6 +97,11 @@ impl World {
             nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
         }
         let faulty = !dice.one_in(4);
+        let mortal = match dice.below(6) {
+            0 | 1 => 0..0,
+            2 | 3 => servers - 1..servers,
+            _ => 0..servers,
+        };
         let clients = 1 + dice.below(4);
         let clients = (0..clients).map(|number| {
             let server = if dice.one_in(2) { 0 } else { dice.below(servers) };
@@ -117,7 +124,7 @@ impl World {
             digest,
             faulty,
             trouble: *dice.pick(&[10, 30, 60]),
-            deadly: dice.one_in(2),
+            mortal,
             lying: faulty && dice.one_in(5),
             strict: if faulty { NEVER } else { 0 },
             conns: 0,
@@ -393,13 +400,15 @@ impl World {
 
     fn something_breaks(&mut self) {
         let time = self.time + 1 + self.dice.below(5000) as u64;
-        let server = self.dice.below(self.nodes.len());
-        if self.deadly && self.dice.one_in(6) {
+        let deaths = if self.mortal.len() == 1 { 2 } else { 6 };
+        if !self.mortal.is_empty() && self.dice.one_in(deaths) {
+            let server = self.mortal.start + self.dice.below(self.mortal.len());
             if self.nodes[server].life().is_some() {
                 self.kill(server);
             }
             return;
         }
+        let server = self.dice.below(self.nodes.len());
         let kind = 1 + self.dice.below(13);
         self.digest.add(kind as u64);
         match kind {
