@@ -252,6 +252,15 @@ impl World {
         self.starts[server] = self.time + self.dice.below(3000) as u64;
     }
 
+    /// A server that has died is there again before anyone asks for anything.
+    fn bring_back(&mut self, server: usize) {
+        self.starts[server] = self.time;
+        self.start_servers();
+        self.sweep();
+        self.pass(200);
+        self.drain();
+    }
+
     /// The files that may lose what was not synced when a server dies: those that are on it, unless
     /// a leg of their mirror elsewhere has it all; and those of mirrors that it has, if it alone knows which leg is right.
     fn exposed(&self, server: usize) -> Vec<usize> {
@@ -405,6 +414,9 @@ impl World {
             let server = self.mortal.start + self.dice.below(self.mortal.len());
             if self.nodes[server].life().is_some() {
                 self.kill(server);
+                if self.dice.one_in(2) {
+                    self.bring_back(server);
+                }
             }
             return;
         }

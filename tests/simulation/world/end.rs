@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Carries out all that can be without time passing.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         loop {
             let mut any = false;
             for server in 0..self.nodes.len() {
