@@ -128,6 +128,11 @@ impl Host {
         }
     }
 
+    /// Whether a mirror's log is being written.
+    pub fn is_recording(&self) -> bool {
+        self.jobs.iter().any(|job| matches!(job, Job::Record(..)))
+    }
+
     /// Carries out one of the jobs, whichever.
     pub fn do_job(&mut self, world: &mut tree::World) {
         let pick = self.dice.below(self.jobs.len());

@@ -409,6 +409,15 @@ impl World {
 
     fn something_breaks(&mut self) {
         let time = self.time + 1 + self.dice.below(5000) as u64;
+        let records = |&server: &usize| {
+            self.nodes[server].life().is_some_and(|life| life.host.is_recording())
+        };
+        if let Some(server) = self.mortal.clone().find(records)
+            && self.dice.one_in(2)
+        {
+            // What must not come before its mark is there already, if it does.
+            return self.kill(server);
+        }
         let deaths = if self.mortal.len() == 1 { 2 } else { 6 };
         if !self.mortal.is_empty() && self.dice.one_in(deaths) {
             let server = self.mortal.start + self.dice.below(self.mortal.len());
