@@ -382,6 +382,7 @@ impl World {
                     }
                     Some(Copied::SourceFailed(why)) => {
                         let leg = step.from;
+                        verify.differ += step.count;
                         Some(format!("{place}: leg {leg} can't be read at {}: {why}", step.offset))
                     }
                     _ => None,

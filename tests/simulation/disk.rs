@@ -101,6 +101,22 @@ impl Disk {
         self.files.iter().map(|file| (file.number, &file.store.seen[..]))
     }
 
+    /// Cuts a file, by its number among those of all servers, to a length, as anyone on the host can.
+    pub fn cut(&mut self, number: usize, length: u64) {
+        let file = self.files.iter_mut().find(|file| file.number == number);
+        file.expect("it is here").store.cut(length as usize);
+    }
+
+    /// The number of a file among those of all servers.
+    pub fn number(&self, file: usize) -> usize {
+        self.files[file].number
+    }
+
+    /// How long a file is now.
+    pub fn length(&self, file: usize) -> u64 {
+        self.files[file].store.seen.len() as u64
+    }
+
     /// Something is wrong with a file from now on; with `None` nothing is any more.
     pub fn set_fault(&mut self, file: usize, fault: Option<Fault>) {
         self.files[file].fault = fault;

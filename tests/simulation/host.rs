@@ -133,6 +133,11 @@ impl Host {
         self.jobs.iter().any(|job| matches!(job, Job::Record(..)))
     }
 
+    /// Whether something is being written.
+    pub fn is_writing(&self) -> bool {
+        self.jobs.iter().any(|job| matches!(job, Job::Write { .. }))
+    }
+
     /// Carries out one of the jobs, whichever.
     pub fn do_job(&mut self, world: &mut tree::World) {
         let pick = self.dice.below(self.jobs.len());
@@ -227,8 +232,11 @@ impl Carrier for Host {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
-        false
+    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool {
+        match file {
+            File::Local(file) => self.disk.length(self.place(file)) < offset,
+            File::Remote(_) => false,
+        }
     }
 
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {

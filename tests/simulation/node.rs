@@ -129,6 +129,22 @@ impl Node {
         (0..mirror.legs().len()).filter(whole).collect()
     }
 
+    /// Somebody on its host takes a file away.
+    pub fn take_away(&self, number: usize) {
+        let (here, there) = self.places(number);
+        let _ = std::fs::rename(here, there);
+    }
+
+    /// Whoever took a file away, if somebody did, puts it back.
+    pub fn put_back(&self, number: usize) {
+        let (here, there) = self.places(number);
+        let _ = std::fs::rename(there, here);
+    }
+
+    fn places(&self, number: usize) -> (PathBuf, PathBuf) {
+        (self.dir.join(format!("f{number}")), self.dir.join(format!("away{number}")))
+    }
+
     /// Starts it, if it does not run.
     pub fn start(&mut self, dice: Random, now: Instant) {
         let Some(disk) = self.disk.take() else { return };

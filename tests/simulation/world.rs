@@ -14,6 +14,7 @@ use styx::IOHDRSZ;
 use styx::server::Limits;
 
 use crate::clients::{Client, Deed, Scene};
+use crate::device_model::Kind;
 use crate::digest::Digest;
 use crate::disk::{Disk, Fault, Lost};
 use crate::model::Model;
@@ -38,7 +39,8 @@ pub struct World {
     model: Model,
     things: Vec<Thing>,
     mirrors: Vec<Mirror>,
-    files: usize,
+    /// How long each file is.
+    lengths: Vec<usize>,
     limits: Limits,
     dir: &'static str,
     digest: Digest,
@@ -48,6 +50,8 @@ pub struct World {
     trouble: usize,
     /// The servers that die: none, all, or again and again the last, which the others mount.
     mortal: Range<usize>,
+    /// Nothing is wrong with disks, but somebody on the hosts cuts files.
+    meddling: bool,
     /// Some of the disks are of a kind that says that all is on stable storage when nothing is.
     lying: bool,
     strict: u64,
@@ -82,7 +86,7 @@ impl World {
         };
         let place = tempfile::tempdir().expect("a directory");
         let Plan { dialect, servers, things, mirrors, files, homes, messages, .. } = plan;
-        let count = files.len();
+        let lengths = files.iter().map(Vec::len).collect();
         let digest = Digest::new();
         digest.tell(|| format!("{messages:?} {things:?}"));
         let mut files: Vec<(usize, Vec<u8>)> = files.into_iter().enumerate().collect();
@@ -97,7 +101,9 @@ impl World {
             nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
         }
         let faulty = !dice.one_in(4);
+        let meddling = faulty && dice.one_in(6);
         let mortal = match dice.below(6) {
+            _ if meddling => 0..0,
             0 | 1 => 0..0,
             2 | 3 => servers - 1..servers,
             _ => 0..servers,
@@ -118,14 +124,15 @@ impl World {
             model,
             things,
             mirrors,
-            files: count,
+            lengths,
             limits,
             dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
             digest,
             faulty,
-            trouble: *dice.pick(&[10, 30, 60]),
+            trouble: if meddling { 90 } else { *dice.pick(&[10, 30, 60]) },
             mortal,
-            lying: faulty && dice.one_in(5),
+            meddling,
+            lying: faulty && !meddling && dice.one_in(5),
             strict: if faulty { NEVER } else { 0 },
             conns: 0,
             _place: place,
@@ -265,7 +272,7 @@ impl World {
     /// a leg of their mirror elsewhere has it all; and those of mirrors that it has, if it alone knows which leg is right.
     fn exposed(&self, server: usize) -> Vec<usize> {
         let mut exposed: Vec<usize> =
-            (0..self.files).filter(|&file| self.model.is_on(file, server)).collect();
+            (0..self.lengths.len()).filter(|&file| self.model.is_on(file, server)).collect();
         for mirror in self.mirrors.iter().filter(|mirror| mirror.is_plain) {
             let files = ranges(&mirror.node, 0, mirror.node.length);
             let is_its = |file: &usize| files.iter().any(|(other, _, _)| other == file);
@@ -430,7 +437,7 @@ impl World {
             return;
         }
         let server = self.dice.below(self.nodes.len());
-        let kind = 1 + self.dice.below(13);
+        let kind = 1 + self.dice.below(15);
         self.digest.add(kind as u64);
         match kind {
             1 | 2 if !self.wires.is_empty() => {
@@ -449,6 +456,7 @@ impl World {
                 let client = self.dice.below(self.clients.len());
                 self.clients[client].stalled = time;
             }
+            6..=13 if self.meddling => self.cut_a_file(),
             6..=10 => {
                 let fault = *self.dice.pick(&[
                     Fault::Reads,
@@ -460,7 +468,52 @@ impl World {
                 self.set_fault(server, Some(fault));
             }
             11..=13 => self.set_fault(server, None),
+            14 | 15 => self.take_away(server),
             _ => {}
+        }
+    }
+
+    /// A leg of a mirror is made shorter by somebody on the host. Another one must have it all: where
+    /// all are here, and long enough.
+    fn cut_a_file(&mut self) {
+        let Mirror { server, name, node, homes, .. } = self.dice.pick(&self.mirrors).clone();
+        let files = node.inner.iter().map(|leg| match leg.kind {
+            Kind::File(number) => Some(number),
+            _ => None,
+        });
+        let Some(files) = files.collect::<Option<Vec<usize>>>() else { return };
+        let here = homes.iter().all(|&home| home == Some(server));
+        let whole = self.nodes[server].whole_legs(&name, self.time).len() == files.len();
+        // What is on its way was looked at before, and may leave a hole.
+        let quiet = |node: &Node| node.life().is_some_and(|life| !life.host.is_writing());
+        if !here || !whole || !quiet(&self.nodes[server]) {
+            return;
+        }
+        let disk = self.nodes[server].disk();
+        let long = |&number: &usize| {
+            let at = (0..disk.len()).find(|&file| disk.number(file) == number);
+            disk.length(at.expect("it is here")) >= node.length
+        };
+        if files.iter().all(long) {
+            let file = *self.dice.pick(&files);
+            let length = self.dice.below(node.length as usize) as u64;
+            self.digest.tell(|| format!("{}: file {file} is cut to {length}", self.time));
+            disk.cut(file, length);
+        }
+    }
+
+    /// A file is taken away by somebody on the host, or put back.
+    fn take_away(&mut self, server: usize) {
+        let files = self.nodes[server].disk().len();
+        if files > 0 {
+            let file = self.dice.below(files);
+            let number = self.nodes[server].disk().number(file);
+            let away = self.dice.one_in(2);
+            self.digest.tell(|| format!("{}: file {number} is away: {away}", self.time));
+            match away {
+                true => self.nodes[server].take_away(number),
+                false => self.nodes[server].put_back(number),
+            }
         }
     }
 

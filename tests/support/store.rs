@@ -26,16 +26,23 @@ impl Store {
 
     /// Written, but not to stable storage.
     pub fn write(&mut self, offset: usize, data: &[u8]) {
-        self.seen[offset..offset + data.len()].copy_from_slice(data);
+        put(&mut self.seen, offset, data);
         self.writes += 1;
         self.unsynced.push((self.writes, offset, data.to_vec()));
+    }
+
+    /// The file is cut to this length, behind the back of who writes it.
+    pub fn cut(&mut self, length: usize) {
+        self.seen.truncate(length);
+        self.stable.truncate(length);
+        self.unsynced.retain(|(_, offset, data)| offset + data.len() <= length);
     }
 
     /// What was written up to `until` is on stable storage.
     pub fn sync(&mut self, until: u64) {
         self.unsynced.retain(|(number, offset, data)| {
             if *number <= until {
-                self.stable[*offset..offset + data.len()].copy_from_slice(data);
+                put(&mut self.stable, *offset, data);
             }
             *number > until
         });
@@ -60,10 +67,16 @@ impl Store {
             for (index, piece) in data.chunks(unit).enumerate() {
                 if fate == 0 || fate == 1 && dice.one_in(2) {
                     let at = offset + index * unit;
-                    self.stable[at..at + piece.len()].copy_from_slice(piece);
+                    put(&mut self.stable, at, piece);
                 }
             }
         }
         Store::new(self.stable)
     }
+}
+
+/// Puts bytes into a file, which grows if it has to.
+fn put(file: &mut Vec<u8>, offset: usize, data: &[u8]) {
+    file.resize(file.len().max(offset + data.len()), 0);
+    file[offset..offset + data.len()].copy_from_slice(data);
 }

@@ -94,10 +94,10 @@ impl Life {
         lines.next().expect("it was compared") != "legs in service are equal"
     }
 
-    /// Has all legs of a mirror made equal to its first.
-    pub fn repair(&mut self, mirror: &str) {
+    /// Has all legs of a mirror made equal to one of them.
+    pub fn repair(&mut self, mirror: &str, from: usize) {
         let time = self.host.time();
-        self.entry(mirror).device.mirror().expect("a mirror").repair_from(0, time);
+        self.entry(mirror).device.mirror().expect("a mirror").repair_from(from, time);
     }
 
     /// A device.

@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::clients::Client;
-use crate::device_model::{Files, Node as Shape};
+use crate::device_model::{Files, Kind, Node as Shape};
 use crate::model::part;
 use crate::net::Side;
 use crate::node::Node;
@@ -19,6 +19,9 @@ impl World {
         self.faulty = false;
         self.starts.fill(0);
         self.nodes.iter_mut().for_each(|node| node.disk().heal());
+        for node in &mut self.nodes {
+            (0..self.lengths.len()).for_each(|file| node.put_back(file));
+        }
         if self.lying {
             self.lose_power();
         }
@@ -150,6 +153,7 @@ impl World {
         }
         self.settle();
         let files = self.files();
+        let cut = self.cut();
         for Mirror { server, name, node, .. } in &self.mirrors {
             let read = |leg: &Shape| leg.read(&files, 0, node.length).expect("it is whole");
             let first = read(&node.inner[0]);
@@ -158,7 +162,8 @@ impl World {
             for (leg, bytes) in node.inner.iter().map(read).enumerate().skip(1) {
                 for at in (0..node.length).filter(|&at| bytes[at as usize] != first[at as usize]) {
                     let (file, place, _) = part(&places, at, 1)[0];
-                    let lost = self.model.is_lost(file, place);
+                    // A leg that was cut need not have been noticed.
+                    let lost = self.meddling || self.model.is_lost(file, place);
                     assert!(lost, "leg {leg} of {name} differs at {at}, and no disk has lied");
                     differs = true;
                 }
@@ -167,18 +172,28 @@ impl World {
             let life = self.nodes[*server].life_mut().expect("it runs");
             assert_eq!(life.differs(self.dir, name), differs, "what verify of {name} says");
             if differs {
-                life.repair(name);
+                let whole = |leg: &Shape| leg.all().iter().all(|node| !cut.contains(&node.kind));
+                life.repair(name, node.inner.iter().position(whole).expect("one was not cut"));
             }
         }
         self.settle();
     }
 
-    /// What all files hold.
+    /// The files that are shorter than they were.
+    fn cut(&mut self) -> Vec<Kind> {
+        let disks = self.nodes.iter_mut().map(Node::disk);
+        let files = disks.flat_map(|disk| disk.contents());
+        let cut = files.filter(|&(number, bytes)| bytes.len() < self.lengths[number]);
+        cut.map(|(number, _)| Kind::File(number)).collect()
+    }
+
+    /// What all files hold, those that were cut with zeros at their end.
     fn files(&mut self) -> Files {
-        let mut files: Files = vec![Vec::new(); self.files];
+        let mut files: Files = vec![Vec::new(); self.lengths.len()];
         for node in &mut self.nodes {
             for (number, bytes) in node.disk().contents() {
                 files[number] = bytes.to_vec();
+                files[number].resize(self.lengths[number], 0);
             }
         }
         files
