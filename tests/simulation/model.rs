@@ -107,7 +107,13 @@ impl Model {
     /// A write is asked for: its number.
     pub fn begin_write(&mut self, conn: u64, ranges: &Ranges) -> u64 {
         let id = self.writes.len() as u64;
-        self.writes.push(Wrote { conn, begun: self.clock, ended: NEVER, acked: NEVER, taken: false });
+        self.writes.push(Wrote {
+            conn,
+            begun: self.clock,
+            ended: NEVER,
+            acked: NEVER,
+            taken: false,
+        });
         self.each(ranges, |run| run.wrote.push(id));
         id
     }
@@ -183,7 +189,8 @@ impl Model {
         let runs = self.files[file].range(..=offset).next_back();
         // Of fewer bytes nobody can tell whose they are.
         let Some((_, run)) = runs.filter(|_| data.len() >= 8) else { return };
-        let is_its = |id| data.iter().zip(offset..).all(|(&byte, at)| pattern(id, file, at) == byte);
+        let is_its =
+            |id| data.iter().zip(offset..).all(|(&byte, at)| pattern(id, file, at) == byte);
         for &id in run.wrote.iter().filter(|&&id| is_its(id)) {
             self.writes[id as usize].taken = true;
         }

@@ -246,11 +246,13 @@ impl World {
         let files = self.exposed(server);
         self.nodes[server].kill();
         self.model.crashed(server, &files);
-        for Lost { file, offset, data, lied } in std::mem::take(&mut self.nodes[server].disk().lost) {
+        for Lost { file, offset, data, lied } in std::mem::take(&mut self.nodes[server].disk().lost)
+        {
             match lied {
                 true => {
                     let range = (file, offset, data.len() as u64);
-                    self.digest.tell(|| format!("what was said to be synced may be lost: {range:?}"));
+                    self.digest
+                        .tell(|| format!("what was said to be synced may be lost: {range:?}"));
                     self.model.lost(&counterparts(&self.mirrors, range));
                 }
                 false => self.model.took(file, offset, &data),

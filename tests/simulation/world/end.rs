@@ -170,7 +170,9 @@ impl World {
             }
             self.digest.tell(|| format!("{name} of server {server} differs: {differs}"));
             let life = self.nodes[*server].life_mut().expect("it runs");
-            assert_eq!(life.differs(self.dir, name), differs, "what verify of {name} says");
+            // A leg that was cut may be noticed, and mended, after it was compared.
+            let told = life.differs(self.dir, name);
+            assert!(told == differs || told && self.meddling, "verify of {name} says {told}");
             if differs {
                 let whole = |leg: &Shape| leg.all().iter().all(|node| !cut.contains(&node.kind));
                 life.repair(name, node.inner.iter().position(whole).expect("one was not cut"));
