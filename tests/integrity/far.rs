@@ -169,3 +169,24 @@ fn a_server_that_was_away_since_a_write_gets_it_again() {
     assert_eq!(&far_bytes(&far)[500_000..500_005], b"newer");
     assert!(far_bytes(&far) == lab.bytes(1));
 }
+
+#[test]
+fn what_a_server_lost_while_it_was_away_is_read_from_another_leg() {
+    let (far, lab, program) = remote_lab();
+    let mut client = ds(&program);
+    for round in 0..3u8 {
+        let newer = [round + 1; 5];
+        client.write(&["m0"], 500_000, &newer).expect("written");
+        // It is back, without what it had not synced, before anything else is asked of it.
+        let mut tree = far.tree();
+        far.cut();
+        tree.change("c0", |bytes| *bytes = first_bytes());
+        drop(tree);
+        for _ in 0..50 {
+            assert_eq!(client.read(&["m0"], 500_000, 5).expect("one leg is there"), newer);
+        }
+        wait_for(&program, "m0 equal");
+        assert_eq!(client.sync(&["m0"]), Ok(()), "the other leg has it");
+    }
+    assert!(far_bytes(&far) == lab.bytes(1));
+}

@@ -478,6 +478,9 @@ impl World {
     /// A leg of a mirror is made shorter by somebody on the host. Another one must have it all: where
     /// all are here, and long enough.
     fn cut_a_file(&mut self) {
+        if self.mirrors.is_empty() {
+            return;
+        }
         let Mirror { server, name, node, homes, .. } = self.dice.pick(&self.mirrors).clone();
         let files = node.inner.iter().map(|leg| match leg.kind {
             Kind::File(number) => Some(number),
