@@ -14,7 +14,7 @@ use styx::{IOHDRSZ, NOTAG, Tmsg, VERSION};
 use crate::digest::Digest;
 use crate::model::{Model, Ranges};
 use crate::net::End;
-use crate::plan::Thing;
+use crate::plan::{Mirror, Thing};
 use crate::random::Random;
 
 const ROOT: u32 = 0;
@@ -24,6 +24,9 @@ pub struct Scene<'a> {
     pub dice: &'a mut Random,
     pub model: &'a mut Model,
     pub things: &'a mut Vec<Thing>,
+    pub mirrors: &'a [Mirror],
+    /// Legs may be taken out of service: none needs another one to be right.
+    pub may_fail: bool,
     pub digest: &'a mut Digest,
     pub limits: Limits,
     /// The directory of devices in `#k`.
@@ -98,6 +101,8 @@ enum Ask {
     },
     /// A control message that makes this device.
     Make(Thing),
+    /// A message to the admin tree, which may be refused for many reasons.
+    Order,
     /// Any answer of its own type will do.
     Plain(u8),
     /// It must be refused.
@@ -136,6 +141,8 @@ pub struct Client {
     /// It has said that it will send no more.
     last: bool,
     made: usize,
+    /// It has called a leg right once.
+    repaired: bool,
     /// Fids so far.
     serial: u64,
 }
@@ -157,6 +164,7 @@ impl Client {
             stalled: 0,
             last: false,
             made: 0,
+            repaired: false,
             serial: 0,
         }
     }

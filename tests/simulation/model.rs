@@ -43,6 +43,8 @@ struct Run {
     durable: Vec<u64>,
     /// A disk has lost what it had said to be on stable storage.
     lost: bool,
+    /// Somebody has called a leg right that need not be: what is there may be of any write, for good.
+    repaired: bool,
 }
 
 /// All of it.
@@ -69,6 +71,7 @@ impl Model {
             certain: vec![0],
             durable: vec![0],
             lost: false,
+            repaired: false,
         };
         let files = plan.files.iter().map(|file| BTreeMap::from([(0, run(file))])).collect();
         let first = Wrote { conn: 0, begun: 0, ended: 0, acked: 0, taken: false };
@@ -129,7 +132,11 @@ impl Model {
         for range in ranges {
             // A server may have died after it did its part, and before this was known.
             if self.shared[range.0].iter().all(|&server| self.crashes[server] < begun) {
-                self.each(&[*range], |run| run.certain.push(id));
+                self.each(&[*range], |run| {
+                    if !run.repaired {
+                        run.certain.push(id);
+                    }
+                });
             }
         }
     }
@@ -214,6 +221,12 @@ impl Model {
             run.durable.clear();
             run.lost = true;
         });
+    }
+
+    /// Somebody calls a leg of a mirror right, now or when that is heard.
+    pub fn repaired(&mut self, ranges: &Ranges) {
+        self.lost(ranges);
+        self.each(ranges, |run| run.repaired = true);
     }
 
     /// Whether a disk that lied may have lost this byte.

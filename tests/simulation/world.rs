@@ -196,6 +196,8 @@ impl World {
             dice: &mut self.dice,
             model: &mut self.model,
             things: &mut self.things,
+            mirrors: &self.mirrors,
+            may_fail: !self.meddling,
             digest: &mut self.digest,
             limits: self.limits,
             dir: self.dir,

@@ -66,7 +66,7 @@ impl Client {
         let strict = asked.began >= scene.strict;
         if let Rmsg::Error { ename } = &reply {
             match &asked.ask {
-                Ask::Wrong => {}
+                Ask::Wrong | Ask::Order => {}
                 Ask::Flush { .. } => wrong("a flush can't fail"),
                 // What was not synced when a server went may be lost, and the next sync says so once,
                 // whenever it comes.
@@ -120,6 +120,7 @@ impl Client {
             }
             (Ask::Flush { old }, Rmsg::Flush) => self.flushed(old, scene),
             (Ask::Make(thing), Rmsg::Write { .. }) => scene.things.push(thing),
+            (Ask::Order, Rmsg::Write { .. }) => {}
             (Ask::Plain(kind), reply) if reply.mtype() == kind => {}
             (ask, _) => panic!("client {}: {reply:?} to {ask:?}", self.number),
         }

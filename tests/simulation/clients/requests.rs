@@ -3,8 +3,9 @@
 use styx::{IOHDRSZ, NOFID, NOTAG, Stat, Tmsg, UpTo16, omode};
 
 use super::{Ask, Asked, Client, Fid, ROOT, Scene, What};
-use crate::model::{part, pattern};
-use crate::plan::Thing;
+use crate::device_model::Node as Shape;
+use crate::model::{Ranges, part, pattern};
+use crate::plan::{Mirror, Thing, counterparts, ranges};
 use crate::random::Random;
 
 /// Requests that a client has under way at the most, and the largest of its reads and writes.
@@ -74,7 +75,8 @@ impl Client {
             self.fids.iter().filter(|(_, f)| !f.open && !f.busy).map(|(&n, _)| n).collect();
         if let Some(&fid) = closed.first() {
             self.fids.get_mut(&fid).expect("it is there").busy = true;
-            let mode = if self.tree == "admin" { omode::OREAD } else { omode::ORDWR };
+            let text = matches!(self.fids[&fid].what, What::Text(name) if name != "ctl");
+            let mode = if text { omode::OREAD } else { omode::ORDWR };
             return self.send(&Tmsg::Open { fid, mode }, Ask::Open { fid }, scene);
         }
         // One less than there may be, for the root.
@@ -86,7 +88,9 @@ impl Client {
             .filter(|&n| scene.things[n].server == self.server && scene.things[n].tree == tree)
             .collect();
         let what = match self.tree {
-            "admin" => What::Text(scene.dice.pick::<&str>(&["status", "event", "log"])),
+            "admin" => {
+                What::Text(scene.dice.pick::<&str>(&["status", "event", "log", "ctl", "ctl"]))
+            }
             "" if scene.dice.one_in(5) => What::Text("ctl"),
             _ if things.is_empty() => return self.vanish(scene.model),
             _ => What::Thing(*scene.dice.pick(&things)),
@@ -157,9 +161,13 @@ impl Client {
 
     /// A file of text: read, or if it is ctl a new device is made of a file that is in use elsewhere.
     fn text(&mut self, fid: u32, name: &str, scene: &mut Scene<'_>) {
+        if name == "ctl" && self.tree == "admin" && scene.dice.one_in(3) {
+            return self.order(fid, scene);
+        }
         let file = |thing: &&Thing| thing.tree == "#U" && thing.server == self.server;
         let file = scene.things.iter().find(file);
         if name == "ctl"
+            && self.tree != "admin"
             && self.made < 2
             && scene.dice.one_in(4)
             && let Some(file) = file
@@ -184,6 +192,34 @@ impl Client {
         let count = 500.min(self.msize - IOHDRSZ);
         let ask = Ask::Plain(styx::mtype::RREAD);
         self.send(&Tmsg::Read { fid, offset: 0, count }, ask, scene);
+    }
+
+    /// Something is to be done with a mirror.
+    fn order(&mut self, fid: u32, scene: &mut Scene<'_>) {
+        let mirrors: Vec<&Mirror> =
+            scene.mirrors.iter().filter(|mirror| mirror.server == self.server).collect();
+        if mirrors.is_empty() {
+            return;
+        }
+        let Mirror { name, node, .. } = *scene.dice.pick(&mirrors);
+        let leg = scene.dice.below(node.inner.len());
+        let order = match scene.dice.below(10) {
+            0 if scene.may_fail && !self.repaired => {
+                // That leg may hold anything that was ever written.
+                self.repaired = true;
+                scene.model.repaired(&all_of(scene.mirrors, node));
+                format!("repair {name} from {leg}")
+            }
+            0..=2 if scene.may_fail => format!("fail {name} {leg}"),
+            3 => format!("dry-run fail {name} {leg}"),
+            4 => format!("dry-run repair {name} from {leg}"),
+            5 => format!("verify {name}"),
+            6 => "what is this".to_owned(),
+            _ => format!("resync {name}"),
+        };
+        scene.digest.tell(|| format!("client {} orders {order}", self.number));
+        let data = order.as_bytes();
+        self.send(&Tmsg::Write { fid, offset: 0, data }, Ask::Order, scene);
     }
 
     fn clunk(&mut self, scene: &mut Scene<'_>) {
@@ -218,4 +254,10 @@ impl Client {
             }
         }
     }
+}
+
+/// What all bytes of a mirror are known by.
+fn all_of(mirrors: &[Mirror], mirror: &Shape) -> Ranges {
+    let ranges = ranges(mirror, 0, mirror.length).into_iter();
+    ranges.flat_map(|range| counterparts(mirrors, range)).collect()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dsfs::ctl::{Entry, Keys};
 use dsfs::event_loop::connection::Turn;
 use dsfs::inner::{Carrier, File, Inner};
+use dsfs::integrity::Service;
 use dsfs::tree::{Answered, ClientId, Owner};
 use styx::server::Ename;
 
@@ -98,6 +99,17 @@ impl Life {
     pub fn repair(&mut self, mirror: &str, from: usize) {
         let time = self.host.time();
         self.entry(mirror).device.mirror().expect("a mirror").repair_from(from, time);
+    }
+
+    /// Has the legs brought back that were taken out of service by clients.
+    pub fn release_legs(&mut self) {
+        for (_, _, entry) in self.world.control.table().iter() {
+            if let Some(mut mirror) = entry.device.mirror()
+                && mirror.legs().iter().any(|leg| leg.service == Service::Held)
+            {
+                mirror.resync();
+            }
+        }
     }
 
     /// A device.
