@@ -138,6 +138,8 @@ pub struct Client {
     output: Vec<u8>,
     /// It reads nothing before this time.
     pub stalled: u64,
+    /// It will ask for more at one time than a server keeps for anyone, and not read.
+    pub greedy: bool,
     /// It has said that it will send no more.
     last: bool,
     made: usize,
@@ -162,6 +164,7 @@ impl Client {
             input: Buffer::new(),
             output: Vec::new(),
             stalled: 0,
+            greedy: false,
             last: false,
             made: 0,
             repaired: false,
@@ -227,7 +230,8 @@ impl Client {
     }
 
     fn greet(&mut self, scene: &mut Scene<'_>) {
-        self.msize = *scene.dice.pick(&[600, 4096, 8192 + IOHDRSZ, 20_000, 1 << 20]);
+        let sizes = [600, 4096, 8192 + IOHDRSZ, 20_000, 1 << 20];
+        self.msize = if self.greedy { 1 << 20 } else { *scene.dice.pick(&sizes) };
         self.phase = Phase::Greeting;
         let message = Tmsg::Version { msize: self.msize, version: VERSION };
         message.encode(NOTAG, &mut self.output);
@@ -246,6 +250,9 @@ impl Client {
             }
             Phase::Here => {
                 for _ in 0..1 + scene.dice.below(5) {
+                    if self.greedy && self.gorge(scene) {
+                        break;
+                    }
                     if self.phase == Phase::Here && !self.last {
                         self.ask_something(scene);
                     }

@@ -22,6 +22,9 @@ use crate::link::Link;
 use crate::net::End;
 use crate::random::Random;
 
+/// Bytes that a server takes from a connection at one time, beside a message.
+const READ: usize = 64 * 1024;
+
 /// What a server is, whether it runs or not.
 pub struct Node {
     number: usize,
@@ -232,7 +235,9 @@ impl Node {
             let session = conn.connection.session();
             assert!(session.fids() <= self.limits.fids, "too many fids: {}", session.fids());
             let held = conn.connection.held();
-            let most = limits::bytes_of_a_client(&self.limits);
+            // Its replies, what was asked for before there were too many, and what it sends.
+            let message = self.limits.msize as usize;
+            let most = limits::OUTPUT + self.limits.bytes + 4 * message + READ;
             assert!(held <= most, "server {}: a connection holds {held} bytes", self.number);
         }
     }

@@ -50,6 +50,8 @@ pub struct World {
     trouble: usize,
     /// The servers that die: none, all, or again and again the last, which the others mount.
     mortal: Range<usize>,
+    /// Files were taken away.
+    missed: bool,
     /// Nothing is wrong with disks, but somebody on the hosts cuts files.
     meddling: bool,
     /// Some of the disks are of a kind that says that all is on stable storage when nothing is.
@@ -78,12 +80,16 @@ impl World {
         let mut dice = Random::new(seed);
         let plan = Plan::new(&mut dice);
         let model = Model::new(&plan);
-        let limits = Limits {
+        let mut limits = Limits {
             msize: *dice.pick(&[4096, 8192 + IOHDRSZ, 65536 + IOHDRSZ]),
             fids: *dice.pick(&[24, 200]),
             requests: *dice.pick(&[2, 8, 1024]),
             bytes: *dice.pick(&[10_000, 100_000, 16 << 20]),
         };
+        let greedy = dice.one_in(40);
+        if greedy {
+            (limits.msize, limits.bytes) = (65536 + IOHDRSZ, 100_000);
+        }
         let place = tempfile::tempdir().expect("a directory");
         let Plan { dialect, servers, things, mirrors, files, homes, messages, .. } = plan;
         let lengths = files.iter().map(Vec::len).collect();
@@ -113,7 +119,8 @@ impl World {
             let server = if dice.one_in(2) { 0 } else { dice.below(servers) };
             Client::new(number, server, &mut dice)
         });
-        let clients = clients.collect();
+        let mut clients: Vec<Client> = clients.collect();
+        (clients[0].greedy, clients[0].server) = (greedy, 0);
         World {
             time: 0,
             base: Instant::now(),
@@ -131,6 +138,7 @@ impl World {
             faulty,
             trouble: if meddling { 90 } else { *dice.pick(&[10, 30, 60]) },
             mortal,
+            missed: false,
             meddling,
             lying: faulty && !meddling && dice.one_in(5),
             strict: if faulty { NEVER } else { 0 },
@@ -516,6 +524,7 @@ impl World {
             let file = self.dice.below(files);
             let number = self.nodes[server].disk().number(file);
             let away = self.dice.one_in(2);
+            self.missed |= away;
             self.digest.tell(|| format!("{}: file {number} is away: {away}", self.time));
             match away {
                 true => self.nodes[server].take_away(number),

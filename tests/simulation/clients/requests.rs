@@ -1,5 +1,6 @@
 //! What a client asks for.
 
+use dsfs::limits;
 use styx::{IOHDRSZ, NOFID, NOTAG, Stat, Tmsg, UpTo16, omode};
 
 use super::{Ask, Asked, Client, Fid, ROOT, Scene, What};
@@ -11,6 +12,9 @@ use crate::random::Random;
 /// Requests that a client has under way at the most, and the largest of its reads and writes.
 const REQUESTS: usize = 12;
 const LARGEST: usize = 20_000;
+
+/// As many small reads as one that does not read asks for at the most.
+const GREEDY_REQUESTS: usize = 500;
 
 /// Tags are taken from so many, so that they are used again soon.
 const TAGS: usize = 40;
@@ -54,7 +58,7 @@ impl Client {
 
     fn tag(&self, dice: &mut Random) -> u16 {
         loop {
-            let tag = dice.below(TAGS) as u16;
+            let tag = dice.below(TAGS + self.asked.len()) as u16;
             let flushed = |asked: &Asked| matches!(asked.ask, Ask::Flush { old } if old == tag);
             if !self.asked.contains_key(&tag) && !self.asked.values().any(flushed) {
                 return tag;
@@ -93,6 +97,10 @@ impl Client {
             }
             "" if scene.dice.one_in(5) => What::Text("ctl"),
             _ if things.is_empty() => return self.vanish(scene.model),
+            _ if self.greedy => {
+                let length = |&&thing: &&usize| scene.things[thing].length;
+                What::Thing(*things.iter().max_by_key(length).expect("there is one"))
+            }
             _ => What::Thing(*scene.dice.pick(&things)),
         };
         let fid = (1..).find(|fid| !self.fids.contains_key(fid)).expect("there are more fids");
@@ -110,6 +118,26 @@ impl Client {
         };
         let names = names.expect("two names at the most");
         self.send(&Tmsg::Walk { fid: ROOT, newfid: fid, names }, Ask::Walk { fid }, scene);
+    }
+
+    /// Asks for half as much again as a server keeps for anyone, if it can, and reads nothing from then on.
+    pub(super) fn gorge(&mut self, scene: &mut Scene<'_>) -> bool {
+        let open = self.fids.iter().find_map(|(&fid, Fid { what, open, busy, .. })| match what {
+            What::Thing(thing) if *open && !busy => Some((fid, *thing)),
+            _ => None,
+        });
+        let Some((fid, thing)) = open else { return false };
+        let Thing { length, ref ranges, .. } = scene.things[thing];
+        let count = length.min(u64::from(self.msize - IOHDRSZ));
+        let ranges = part(ranges, 0, count);
+        while (self.asked.len() as u64 * count) < limits::OUTPUT as u64 * 3 / 2
+            && self.asked.len() < GREEDY_REQUESTS
+        {
+            let ask = Ask::Read { ranges: ranges.clone(), most: count as usize };
+            self.send(&Tmsg::Read { fid, offset: 0, count: count as u32 }, ask, scene);
+        }
+        (self.greedy, self.stalled) = (false, u64::MAX);
+        true
     }
 
     pub(super) fn sync(&mut self, fid: u32, scene: &mut Scene<'_>) {

@@ -22,6 +22,10 @@ impl World {
         for node in &mut self.nodes {
             (0..self.lengths.len()).for_each(|file| node.put_back(file));
         }
+        // A file that was away when its server was back is opened anew only for the one after the next
+        // who asks, or with the next connection.
+        let mounts = self.wires.iter().filter(|wire| matches!(wire.sides[0], Side::Mount(..)));
+        mounts.filter(|_| self.missed).for_each(|wire| wire.end.cut());
         if self.lying {
             self.lose_power();
         }
