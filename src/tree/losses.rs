@@ -1,6 +1,6 @@
 //! Who is told that something was lost: what was written to a device and not synced, when the server of
-//! one of its files was away, or said so itself. As with fsync(2) of Linux each open fid tells it once, at its next sync; what nobody
-//! was told yet is told to who opens the device next.
+//! one of its files was away, or said so itself. As with fsync(2) of Linux each open fid tells it once, at
+//! its next sync; what nobody was told yet is told to who opens the device next.
 
 use std::cell::Cell;
 use std::rc::Rc;
