@@ -138,6 +138,9 @@ impl CopyRange {
                 return Next::Step;
             }
             (Stage::Mark, Err(ename)) => Copied::NotBegun(ename),
+            (Stage::ReadSource, _) if !self.is_read(self.step.from) => {
+                Copied::NotBegun(enames::EIO.into())
+            }
             (Stage::ReadSource, Ok(moved)) if whole(&moved) => {
                 self.stage = Stage::ReadTarget;
                 return Next::Step;
