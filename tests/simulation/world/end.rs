@@ -19,18 +19,18 @@ impl World {
         self.faulty = false;
         self.starts.fill(0);
         self.nodes.iter_mut().for_each(|node| node.disk().heal());
+        self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
+        self.clients.iter_mut().for_each(|client| client.stalled = 0);
         for node in &mut self.nodes {
             (0..self.lengths.len()).for_each(|file| node.put_back(file));
         }
-        // A file that was away when its server was back is opened anew only for the one after the next
-        // who asks, or with the next connection.
+        // A file that was not there when its server was back is opened anew after somebody has asked for
+        // it in vain, or with the next connection.
         let mounts = self.wires.iter().filter(|wire| matches!(wire.sides[0], Side::Mount(..)));
         mounts.filter(|_| self.missed).for_each(|wire| wire.end.cut());
         if self.lying {
             self.lose_power();
         }
-        self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
-        self.clients.iter_mut().for_each(|client| client.stalled = 0);
         self.settle();
         self.digest.tell(|| format!("{}: calm", self.time));
         self.model.clock += 1;
