@@ -304,7 +304,8 @@ impl World {
     fn sweep(&mut self) {
         while let Some(at) = self.wires.iter().position(|wire| wire.end.is_cut()) {
             let wire = self.wires.swap_remove(at);
-            let closed = Readiness { closed: true, ..Readiness::default() };
+            // As of a socket: what is written from now on fails at once.
+            let closed = Readiness { closed: true, writable: true, ..Readiness::default() };
             wire.sides.into_iter().for_each(|side| self.tell(side, closed));
         }
     }
