@@ -31,7 +31,7 @@ pub(super) fn read(
     }
     let piece = match geometry.kind() {
         Kind::Crypt => return false,
-        Kind::Mirror => match device.mirror().and_then(|mirror| mirror.first_read()) {
+        Kind::Mirror => match device.mirror().and_then(|mirror| mirror.first()) {
             Some(inner) => Piece { inner, offset, count },
             None => return false,
         },

@@ -122,6 +122,8 @@ pub struct Mirror {
     log: Option<Logged>,
     /// The leg that is being replaced, and whether a person had held it before.
     replacing: Option<(usize, bool)>,
+    /// How often its last leg in service may have lost what was not synced.
+    losses: u32,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -140,6 +142,7 @@ impl Mirror {
             cleaning: None,
             log: None,
             replacing: None,
+            losses: 0,
             news: Vec::new(),
             stirred: Rc::default(),
         }
@@ -186,11 +189,6 @@ impl Mirror {
     /// Whether a leg is read.
     pub fn is_read(&self, leg: usize) -> bool {
         self.legs.get(leg).is_some_and(|leg| leg.service == Service::In)
-    }
-
-    /// The leg that is read first.
-    pub fn first_read(&self) -> Option<usize> {
-        (0..self.legs.len()).find(|&leg| self.is_read(leg))
     }
 
     /// Whether a leg is written.
