@@ -3,6 +3,7 @@
 //! ends when the world says so, in any order, as jobs of worker threads do.
 
 use std::path::Path;
+use std::io::IoSliceMut;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -202,6 +203,18 @@ impl Carrier for Host {
             return Poll::Pending;
         }
         Poll::Ready(self.disk.read(file, offset, data, &mut self.dice))
+    }
+
+    fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
+        let File::Local(file) = file else { return false };
+        let file = self.place(file);
+        let mut at = offset;
+        !self.is_late()
+            && places.iter_mut().all(|place| {
+                let read = self.disk.read(file, at, place, &mut self.dice);
+                at += place.len() as u64;
+                read == Ok(place.len())
+            })
     }
 
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize> {
