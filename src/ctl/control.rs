@@ -37,6 +37,8 @@ pub struct Entry {
     pub opens: Cell<usize>,
     /// Its last write, in seconds since 1970; 0 before.
     pub mtime: Cell<u32>,
+    /// How many losses of what was written to it clients have been told of.
+    pub told: Cell<u32>,
     /// What clients have done with it.
     pub counts: Rc<Counts>,
 }

@@ -86,6 +86,7 @@ impl<O: Copy> Control<O> {
             device,
             opens: Cell::new(0),
             mtime: Cell::new(0),
+            told: Cell::new(0),
             counts: Rc::default(),
         }))
     }

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -76,6 +77,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// exported root may take. What the one has too much of is left for the other, for devices and for
 /// what is open for a moment.
 const SHARE: (usize, usize) = (3, 4);
+
+/// What to say where openat2(2) is not there, by which names are kept in the root.
+const NO_OPENAT2: &str = "the server needs openat2(2), which a filter of system calls refuses here (of systemd, \
+                          RestrictSUIDSGID= and DynamicUser= do), or which this kernel does not have";
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -207,12 +212,16 @@ impl Server {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let root = Root::open(&options.root, options.settings.read_only).map_err(|error| {
-            named(&options.root.display(), error, "--root names a directory that is there")
+            let what = match Errno::from_io_error(&error) {
+                Some(Errno::NOSYS) => NO_OPENAT2,
+                _ => "--root names a directory that is there",
+            };
+            named(&options.root.display(), error, what)
         })?;
         let export = match options.settings.export {
             true => {
                 let export = HostFs::new(&root);
-                let what = "--export needs openat2(2) for --root";
+                let what = "without --export the server can do without it";
                 Some(export.map_err(|error| named(&options.root.display(), error, what))?)
             }
             false => None,

@@ -60,6 +60,16 @@ impl Inner {
         }
     }
 
+    /// How often something that was written to it, and not synced, may have been lost while this server
+    /// ran, because another one was away.
+    pub fn losses(&self) -> u32 {
+        match self {
+            Inner::File(File::Remote(file)) => file.losses(),
+            Inner::Device(device) => device.losses(),
+            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
+        }
+    }
+
     /// How often each of its files was changed through this server.
     fn changes(&self) -> Vec<Arc<AtomicU32>> {
         match self {

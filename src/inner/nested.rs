@@ -153,6 +153,28 @@ impl Device {
         counts.fold(0, u32::wrapping_add)
     }
 
+    /// How often something that was written to it, and not synced, may have been lost: of a mirror, by
+    /// its last leg in service.
+    pub fn losses(&self) -> u32 {
+        match self.mirror() {
+            Some(mirror) => mirror.losses(),
+            None => self.inner().iter().map(Inner::losses).fold(0, u32::wrapping_add),
+        }
+    }
+
+    /// mirror: legs whose servers may have lost something are not read from now on. The time is `now`,
+    /// in milliseconds since 1970.
+    pub fn notice_losses(&self, now: u64) {
+        for (leg, inner) in self.inner().iter().enumerate() {
+            if let Inner::Device(device) = inner {
+                device.notice_losses(now);
+            }
+            if let Some(mut mirror) = self.mirror() {
+                mirror.notice_losses(leg, inner.losses(), now);
+            }
+        }
+    }
+
     /// Which servers its files are on: bit n for mount n, modulo 64, none for this machine.
     pub fn homes(&self) -> u64 {
         self.measure.get().homes

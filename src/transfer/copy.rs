@@ -89,6 +89,7 @@ impl CopyRange {
         op: Op,
     ) -> Outcome<usize> {
         let Step { from, to, offset, count } = self.step;
+        self.mirror.notice_losses(carrier.time());
         let leg = match self.stage {
             // It may have waited for writes that the good leg failed, or may have become another file:
             // then it is good no more.
@@ -137,6 +138,9 @@ impl CopyRange {
                 return Next::Step;
             }
             (Stage::Mark, Err(ename)) => Copied::NotBegun(ename),
+            (Stage::ReadSource, _) if !self.is_read(self.step.from) => {
+                Copied::NotBegun(enames::EIO.into())
+            }
             (Stage::ReadSource, Ok(moved)) if whole(&moved) => {
                 self.stage = Stage::ReadTarget;
                 return Next::Step;

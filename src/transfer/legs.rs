@@ -173,6 +173,11 @@ impl<C: Carrier> Machine<'_, C> {
         let device = legs.device.clone();
         let (offset, count) = legs.range();
         let mut result = ended.map(|(_, result)| result);
+        let leg = legs.tried.saturating_sub(1);
+        if result.is_some() && device.mirror().is_some_and(|mirror| !mirror.is_read(leg)) {
+            // It went out meanwhile: if it was cut, these may be bytes of the hole that a write has left.
+            (result, legs.tried) = (None, 0);
+        }
         loop {
             let bad = match result.take() {
                 Some(Ok(moved)) if moved == legs.span.count => return Some(Ok(moved)),

@@ -246,7 +246,12 @@ impl<C: Carrier> Machine<'_, C> {
         }
         let device = device.clone();
         let mut frame = match device.geometry.kind() {
-            Kind::Mirror => Frame::Legs(Legs::new(device, span)),
+            Kind::Mirror => {
+                if device.homes() != 0 {
+                    device.notice_losses(self.carrier.time());
+                }
+                Frame::Legs(Legs::new(device, span))
+            }
             Kind::Crypt if !matches!(self.bytes, Bytes::None) => {
                 match self.start_crypt(device, span) {
                     Ok(crypt) => Frame::Crypt(crypt),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use styx::server::{DirEntries, Ename};
 use styx::{Qid, Stat, dm, enames, qt};
 
+use super::losses::Told;
 use super::{View, World};
 use crate::ctl::Entry;
 use crate::device::Slot;
@@ -30,7 +31,8 @@ pub(super) enum Node {
     /// A directory of devices: its number, and which of those that have had this number it is.
     Dir(usize, u32),
     Ctl,
-    Device(Slot, Rc<Entry>),
+    /// A device, and where it is open, what its client was told of losses.
+    Device(Slot, Rc<Entry>, Option<Told>),
 }
 
 fn path(dir: usize, low: u64) -> u64 {
@@ -42,7 +44,7 @@ pub(super) fn qid(world: &World, node: &Node) -> Qid {
         Node::Top => (qt::DIR, TOP, world.control.version()),
         Node::Dir(dir, _) => (qt::DIR, path(*dir, DIR), world.control.version()),
         Node::Ctl => (qt::FILE, CTL, world.control.version()),
-        Node::Device(slot, entry) => {
+        Node::Device(slot, entry, _) => {
             (qt::FILE, path(slot.dir, FIRST_DEVICE + slot.index as u64), entry.device.version())
         }
     };
@@ -64,7 +66,7 @@ pub(super) fn walk(world: &World, view: View, from: &Node, name: &str) -> Result
             check_there(world, from)?;
             child(world, *number, name).ok_or_else(missing)
         }
-        (Node::Device(slot, _), "..") if world.control.rules().files_have_parents => {
+        (Node::Device(slot, ..), "..") if world.control.rules().files_have_parents => {
             Ok(dir(world, slot.dir))
         }
         (Node::Ctl, "..") if world.control.rules().files_have_parents => Ok(dir(world, 0)),
@@ -83,7 +85,7 @@ pub(super) fn check_there(world: &World, node: &Node) -> Result<(), Ename> {
     let there = match node {
         Node::Top | Node::Ctl => true,
         Node::Dir(number, serial) => table.dir_serial(*number) == Some(*serial),
-        Node::Device(slot, entry) => {
+        Node::Device(slot, entry, _) => {
             table.get(*slot).is_some_and(|(_, listed)| Rc::ptr_eq(listed, entry))
         }
     };
@@ -97,7 +99,7 @@ fn child(world: &World, dir: usize, name: &str) -> Option<Node> {
     }
     let slot = table.find(dir, name)?;
     let (_, entry) = table.get(slot)?;
-    Some(Node::Device(slot, entry.clone()))
+    Some(Node::Device(slot, entry.clone(), None))
 }
 
 /// Calls `with` with the entry of a node.
@@ -120,7 +122,7 @@ pub(super) fn entry<R>(
         Node::Top => ("#k", DIR_MODE, changed, 0),
         Node::Dir(dir, _) => (table.dir_name(*dir).unwrap_or(""), DIR_MODE, changed, 0),
         Node::Ctl => ("ctl", file_mode, changed, 0),
-        Node::Device(_, entry) => {
+        Node::Device(_, entry, _) => {
             let length = entry.device.geometry.length();
             depth = entry.device.depth() as u32;
             config = entry.config();
@@ -166,7 +168,7 @@ pub(super) fn list(
             // Directory 0 is the one that is always there, and holds ctl.
             let room = *dir != 0 || push(&Node::Ctl, 0);
             let device = |(slot, _, entry): (Slot, &str, &Rc<_>)| {
-                push(&Node::Device(slot, Rc::clone(entry)), 1 + slot.index as u64)
+                push(&Node::Device(slot, Rc::clone(entry), None), 1 + slot.index as u64)
             };
             let _ = room && table.in_dir(*dir).all(device);
         }

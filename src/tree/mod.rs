@@ -9,6 +9,7 @@ mod admin;
 mod devices;
 mod host;
 mod journal;
+mod losses;
 mod serve;
 mod upkeep;
 
@@ -137,6 +138,8 @@ pub struct World {
     pub observed: observe::Server,
     /// Reads and writes of devices that were left pending.
     waiting: HashMap<(ClientId, RequestId), Waiting>,
+    /// Syncs of devices that were left pending, and what their clients were told of losses.
+    syncing: HashMap<(ClientId, RequestId), losses::Told>,
     /// When the turn of the loop began.
     turn: Option<Instant>,
     /// Seconds since 1970.
@@ -162,6 +165,7 @@ impl World {
             export,
             observed: observe::Server::new(now),
             waiting: HashMap::new(),
+            syncing: HashMap::new(),
             turn: None,
             now,
             changed: (0, now),
@@ -222,6 +226,10 @@ impl World {
             let Finished { owner, direction, result, data, .. } = finished;
             if let Owner::Client(client, request) = owner {
                 self.waited((client, request), result.as_ref().ok().copied());
+                let result = match self.syncing.remove(&(client, request)) {
+                    Some(told) => told.answer(result),
+                    None => result,
+                };
                 let answer = result.map(|count| match direction {
                     Direction::Read => Payload::Data(data),
                     Direction::Write => Payload::Count(count as u32),

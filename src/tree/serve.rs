@@ -6,6 +6,7 @@ use styx::server::{DirEntries, Ename, Opened, Outcome, RequestId, Service};
 use styx::{Qid, Stat, enames, omode};
 
 use super::devices::Node;
+use super::losses::Told;
 use super::{ClientId, File, Kind, Owner, View, Waiting, World, admin, devices};
 use crate::ctl::{Entry, Finder, OpenDir, check_name};
 use crate::inner::host_fs::Keeper;
@@ -35,15 +36,15 @@ impl<H> Visit<'_, H> {
     }
 
     fn open_device(&mut self, view: View, node: &Node, mode: u8) -> Result<Opened<File>, Ename> {
-        let opened = || {
-            let file = File { kind: Kind::Device(view, node.clone()) };
-            Opened::new(file, devices::qid(self.world, node))
+        let opened = |world: &World, node: Node| {
+            let qid = devices::qid(world, &node);
+            Opened::new(File { kind: Kind::Device(view, node) }, qid)
         };
         devices::check_there(self.world, node)?;
         let access = mode & !(omode::OTRUNC | omode::ORCLOSE | OCEXEC);
         let is_dir = matches!(node, Node::Top | Node::Dir(..));
         if is_dir && mode == omode::OREAD {
-            return Ok(opened());
+            return Ok(opened(self.world, node.clone()));
         }
         let only_read = self.world.control.rules().open_dir == OpenDir::OnlyRead;
         match access {
@@ -57,13 +58,15 @@ impl<H> Visit<'_, H> {
             omode::OWRITE | omode::ORDWR => self.check_writable()?,
             _ => {}
         }
-        if let Node::Device(_, entry) = node {
+        if let Node::Device(slot, entry, _) = node {
             if entry.device.is_gone() {
                 return Err(self.world.control.rules().transfers.gone.into());
             }
             entry.opens.set(entry.opens.get() + 1);
+            let node = Node::Device(*slot, entry.clone(), Some(Told::new(entry)));
+            return Ok(opened(self.world, node));
         }
-        Ok(opened())
+        Ok(opened(self.world, node.clone()))
     }
 
     fn open_admin(&mut self, node: admin::Node, mode: u8) -> Result<Opened<File>, Ename> {
@@ -102,7 +105,7 @@ impl<H> Visit<'_, H> {
     fn clunk_device(&mut self, node: &Node, mode: Option<u8>) {
         match (node, mode) {
             (Node::Ctl, Some(_)) => self.world.control.ctl_closed(),
-            (Node::Device(_, entry), Some(_)) => self.world.control.closed(entry),
+            (Node::Device(_, entry, _), Some(_)) => self.world.control.closed(entry),
             _ => {}
         }
     }
@@ -217,7 +220,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 data[..count].copy_from_slice(&bytes[..count]);
                 Poll::Ready(Ok(count))
             }
-            Node::Device(_, entry) => {
+            Node::Device(_, entry, _) => {
                 let ask = Ask::Read(data);
                 let outcome =
                     self.world.transfers.begin(self.host, &entry.inner(), offset, ask, owner);
@@ -269,7 +272,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
                 let written = self.world.control.write(self.host, data, (owner, count));
                 written.map_ok(|()| count)
             }
-            Node::Device(_, entry) => {
+            Node::Device(_, entry, _) => {
                 let now = self.world.now;
                 let ask = Ask::Write(data);
                 let outcome =
@@ -330,11 +333,16 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
             return Poll::Ready(refused);
         }
         match node {
-            Node::Device(_, entry) => {
+            Node::Device(_, entry, told) => {
                 let owner = self.owner(request);
+                let told = told.clone().unwrap_or_else(|| Told::new(entry));
                 let synced =
                     self.world.transfers.begin(self.host, &entry.inner(), 0, Ask::Sync, owner);
-                synced.map_ok(|_| ())
+                let Poll::Ready(synced) = synced else {
+                    self.world.syncing.insert((self.client, request), told);
+                    return Poll::Pending;
+                };
+                Poll::Ready(told.answer(synced.map(|_| ())))
             }
             _ => Poll::Ready(Ok(())),
         }
@@ -389,6 +397,7 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
             if let Some(waiting) = self.world.waiting.remove(&who) {
                 waiting.counts.dropped();
             }
+            self.world.syncing.remove(&who);
             return true;
         }
         self.world.export.flush(who) || self.world.upkeep.journal.forget(owner)

@@ -190,6 +190,7 @@ impl World {
             }
         }
         let mirrors = self.mirrors();
+        mirrors.iter().for_each(|entry| entry.device.notice_losses(time));
         self.tell_news(&mirrors, time);
         let mut next: Option<Instant> = None;
         let mut at = |when: Option<Instant>| next = next.into_iter().chain(when).min();
@@ -381,6 +382,7 @@ impl World {
                     }
                     Some(Copied::SourceFailed(why)) => {
                         let leg = step.from;
+                        verify.differ += step.count;
                         Some(format!("{place}: leg {leg} can't be read at {}: {why}", step.offset))
                     }
                     _ => None,

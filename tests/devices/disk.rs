@@ -256,6 +256,13 @@ impl Real {
         self.transfers.len()
     }
 
+    /// Cuts a file to this length, as anyone on the host can.
+    pub fn cut(&self, number: usize, length: u64) {
+        let path = self.disk.dir.path().join(format!("f{number}"));
+        let file = fs::OpenOptions::new().write(true).open(path).expect("it is there");
+        file.set_len(length).expect("it is cut");
+    }
+
     /// What the files hold now.
     pub fn files(&self, count: usize) -> Files {
         let read = |number: usize| fs::read(self.disk.dir.path().join(format!("f{number}")));

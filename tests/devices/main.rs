@@ -337,6 +337,24 @@ fn with_sync_a_write_is_over_when_each_file_has_been_synced() {
 
 /// Every kind alone, read and written at and across every boundary, byte by byte around it.
 #[test]
+fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {
+    let mut files = Files::new();
+    let shape = Shape::Mirror(vec![Shape::File(1000), Shape::File(1000)]);
+    let node = Node::build(&shape, Dialect::Devds, &mut files);
+    files[1] = files[0].clone();
+    let mut real = Real::new(Dialect::Devds, &files);
+    let device = real.configure(&node)[0].clone().expect("a mirror");
+    real.disk.late = true;
+    assert_eq!(real.read(&device, 500, 100, 1), None);
+    real.cut(0, 10);
+    real.disk.late = false;
+    assert_eq!(real.write(&device, 900, b"newer", 2), Some(Ok(5)));
+    assert!(real.step(0), "the read of the leg that has a hole there by now");
+    let read = Finished::Read(files[0][500..600].to_vec());
+    assert_eq!(real.next_finished(), Some((1, Ok(read))));
+}
+
+#[test]
 fn every_boundary_of_every_kind_alone() {
     let (block, sector) = (BLOCK, SECTOR);
     let files = |lengths: &[u64]| lengths.iter().map(|&length| Shape::File(length)).collect();

@@ -247,3 +247,24 @@ fn a_comparison_says_what_it_can_and_nothing_of_a_leg_that_went_out() {
     eventually("the comparison ends", || (ends() > before).then_some(()));
     assert!(!log(&program).contains("differs"), "{}", log(&program));
 }
+
+#[test]
+fn what_a_server_lost_while_it_was_away_is_read_from_another_leg() {
+    let (far, lab, program) = remote_lab();
+    let mut client = ds(&program);
+    for round in 0..3u8 {
+        let newer = [round + 1; 5];
+        client.write(&["m0"], 500_000, &newer).expect("written");
+        // It is back, without what it had not synced, before anything else is asked of it.
+        let mut tree = far.tree();
+        far.cut();
+        tree.change("c0", |bytes| *bytes = first_bytes());
+        drop(tree);
+        for _ in 0..50 {
+            assert_eq!(client.read(&["m0"], 500_000, 5).expect("one leg is there"), newer);
+        }
+        wait_for(&program, "m0 equal");
+        assert_eq!(client.sync(&["m0"]), Ok(()), "the other leg has it");
+    }
+    assert!(far_bytes(&far) == lab.bytes(1));
+}

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use styx::Tmsg;
+use styx::{Stat, Tmsg};
 
 use crate::node::{Front, Node};
 use crate::support::client::{Client, Failure, MSIZE};
@@ -325,4 +325,45 @@ fn a_server_is_found_by_its_hosts_name_or_its_socket_and_an_unknown_name_is_told
     }
     let told = client.ctl("cat c /n/c/f").expect_err("there is no such host").to_string();
     assert!(told.contains(&unknown[..20]), "{told}");
+}
+
+#[test]
+fn each_fid_hears_of_a_loss_at_its_next_sync() {
+    let (server, front) = server_and_front(&[]);
+    front.ctl(&["cat f /n/a/f"]);
+    let mut client = front.client();
+    let fids = [0, 1].map(|_| client.open_both(&["f"]).expect("it is there"));
+    assert_eq!(client.write_at(fids[0], 0, b"abc"), Ok(3));
+    server.cut();
+    await_back(&mut client, "f").expect("it is the same file");
+    let later = client.open_both(&["f"]).expect("it is there");
+    let mut stat = Vec::new();
+    Stat::DONT_TOUCH.encode(&mut stat);
+    let mut sync = |fid| client.rpc(&Tmsg::Wstat { fid, stat: &stat }).map(drop);
+    let lost = || Err(Failure::Error("server was away: what was not synced may be lost".into()));
+    // Who opened it before anybody had heard of it may have written, and closed, before that.
+    for fid in [fids[1], fids[0], later] {
+        assert_eq!(sync(fid), lost());
+        assert_eq!(sync(fid), Ok(()));
+    }
+    let last = client.open_both(&["f"]).expect("it is there");
+    assert_eq!(client.rpc(&Tmsg::Wstat { fid: last, stat: &stat }).map(drop), Ok(()));
+}
+
+#[test]
+fn a_server_that_can_not_sync_is_told_of_to_all_once() {
+    let (server, front) = server_and_front(&[]);
+    front.ctl(&["cat f /n/a/f"]);
+    let mut client = front.client();
+    let fids = [0, 1].map(|_| client.open_both(&["f"]).expect("it is there"));
+    assert_eq!(client.write_at(fids[0], 0, b"abc"), Ok(3));
+    let failed = Failure::Error("the disk is gone".into());
+    server.tree().fault("f", Action::Sync, Effect::Error("the disk is gone".into()), Some(1));
+    let mut stat = Vec::new();
+    Stat::DONT_TOUCH.encode(&mut stat);
+    let mut sync = |fid| client.rpc(&Tmsg::Wstat { fid, stat: &stat }).map(drop);
+    assert_eq!(sync(fids[1]), Err(failed));
+    assert_eq!(sync(fids[1]), Ok(()), "it has heard of it");
+    assert!(sync(fids[0]).is_err(), "what it wrote may be lost");
+    assert_eq!(sync(fids[0]), Ok(()));
 }

@@ -14,7 +14,7 @@ use styx::{IOHDRSZ, NOTAG, Tmsg, VERSION};
 use crate::digest::Digest;
 use crate::model::{Model, Ranges};
 use crate::net::End;
-use crate::plan::Thing;
+use crate::plan::{Mirror, Thing};
 use crate::random::Random;
 
 const ROOT: u32 = 0;
@@ -24,6 +24,9 @@ pub struct Scene<'a> {
     pub dice: &'a mut Random,
     pub model: &'a mut Model,
     pub things: &'a mut Vec<Thing>,
+    pub mirrors: &'a [Mirror],
+    /// Legs may be taken out of service: none needs another one to be right.
+    pub may_fail: bool,
     pub digest: &'a mut Digest,
     pub limits: Limits,
     /// The directory of devices in `#k`.
@@ -57,9 +60,13 @@ enum What {
     Text(&'static str),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fid {
     what: What,
+    /// Which it is of those that have had this number.
+    serial: u64,
+    /// Writes by it since the last sync.
+    unsynced: Vec<u64>,
     open: bool,
     /// A request that changes it is under way.
     busy: bool,
@@ -80,11 +87,13 @@ enum Ask {
         most: usize,
     },
     Write {
+        fid: (u32, u64),
         id: u64,
         ranges: Ranges,
         count: u32,
     },
     Sync {
+        fid: (u32, u64),
         ranges: Ranges,
     },
     Flush {
@@ -92,6 +101,8 @@ enum Ask {
     },
     /// A control message that makes this device.
     Make(Thing),
+    /// A message to the admin tree, which may be refused for many reasons.
+    Order,
     /// Any answer of its own type will do.
     Plain(u8),
     /// It must be refused.
@@ -127,9 +138,15 @@ pub struct Client {
     output: Vec<u8>,
     /// It reads nothing before this time.
     pub stalled: u64,
+    /// It will ask for more at one time than a server keeps for anyone, and not read.
+    pub greedy: bool,
     /// It has said that it will send no more.
     last: bool,
     made: usize,
+    /// It has called a leg right once.
+    repaired: bool,
+    /// Fids so far.
+    serial: u64,
 }
 
 impl Client {
@@ -147,14 +164,22 @@ impl Client {
             input: Buffer::new(),
             output: Vec::new(),
             stalled: 0,
+            greedy: false,
             last: false,
             made: 0,
+            repaired: false,
+            serial: 0,
         }
     }
 
     /// Whether it waits for an answer that must come by itself.
     pub fn waits(&self) -> bool {
         self.asked.values().any(|asked| !asked.is_text())
+    }
+
+    /// A fid, if it is the same one still.
+    fn same_fid(&mut self, (number, serial): (u32, u64)) -> Option<&mut Fid> {
+        self.fids.get_mut(&number).filter(|fid| fid.serial == serial)
     }
 
     /// How many fids it has, if it is sure of that.
@@ -188,6 +213,13 @@ impl Client {
         (self.phase, self.last) = (Phase::Away, false);
     }
 
+    /// It syncs all that it has written to.
+    pub fn sync_all(&mut self, scene: &mut Scene<'_>) {
+        let written = self.fids.iter().filter(|(_, fid)| !fid.unsynced.is_empty());
+        let written: Vec<u32> = written.map(|(&number, _)| number).collect();
+        written.into_iter().for_each(|fid| self.sync(fid, scene));
+    }
+
     /// It flushes what may never end by itself.
     pub fn flush_texts(&mut self, scene: &mut Scene<'_>) {
         let texts = self.asked.iter().filter(|(_, asked)| asked.is_text());
@@ -198,7 +230,8 @@ impl Client {
     }
 
     fn greet(&mut self, scene: &mut Scene<'_>) {
-        self.msize = *scene.dice.pick(&[600, 4096, 8192 + IOHDRSZ, 20_000, 1 << 20]);
+        let sizes = [600, 4096, 8192 + IOHDRSZ, 20_000, 1 << 20];
+        self.msize = if self.greedy { 1 << 20 } else { *scene.dice.pick(&sizes) };
         self.phase = Phase::Greeting;
         let message = Tmsg::Version { msize: self.msize, version: VERSION };
         message.encode(NOTAG, &mut self.output);
@@ -217,6 +250,9 @@ impl Client {
             }
             Phase::Here => {
                 for _ in 0..1 + scene.dice.below(5) {
+                    if self.greedy && self.gorge(scene) {
+                        break;
+                    }
                     if self.phase == Phase::Here && !self.last {
                         self.ask_something(scene);
                     }

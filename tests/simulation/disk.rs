@@ -1,5 +1,6 @@
 //! The disks of one server: its files, its mirrors' logs and its configuration. They outlive a crash,
-//! less what was not on stable storage. They fail, tear what they write, and stop short.
+//! less what was not on stable storage. They fail, tear what they write, stop short, and lie: what they
+//! say is on stable storage is not. Logs are on disks that do not lie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -19,13 +20,15 @@ use crate::store::Store;
 const SECTOR: usize = 512;
 const CRUMB: usize = 100;
 
-/// What is wrong with a file. Half of what it is asked for still goes well.
+/// What is wrong with a file. Half of what it is asked for still goes well, but where a disk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Reads,
     /// A part of the bytes is written all the same.
     Writes,
     Syncs,
+    /// Syncs end well and do nothing.
+    Lies,
     /// Reads and writes stop short, as at the end of a file.
     Short,
 }
@@ -47,6 +50,18 @@ pub struct Disk {
     logs: BTreeMap<Identity, Store>,
     /// The saved ctl.
     pub config: String,
+    /// What the last crash may have taken.
+    pub lost: Vec<Lost>,
+}
+
+/// Something that a crash may have taken.
+pub struct Lost {
+    /// The file, by its number among those of all servers.
+    pub file: usize,
+    pub offset: u64,
+    pub data: Vec<u8>,
+    /// The disk had said that it was on stable storage.
+    pub lied: bool,
 }
 
 fn failed(fault: &'static str) -> Ename {
@@ -84,6 +99,22 @@ impl Disk {
     /// What each file holds, as readers see it, with its number among those of all servers.
     pub fn contents(&self) -> impl Iterator<Item = (usize, &[u8])> {
         self.files.iter().map(|file| (file.number, &file.store.seen[..]))
+    }
+
+    /// Cuts a file, by its number among those of all servers, to a length, as anyone on the host can.
+    pub fn cut(&mut self, number: usize, length: u64) {
+        let file = self.files.iter_mut().find(|file| file.number == number);
+        file.expect("it is here").store.cut(length as usize);
+    }
+
+    /// The number of a file among those of all servers.
+    pub fn number(&self, file: usize) -> usize {
+        self.files[file].number
+    }
+
+    /// How long a file is now.
+    pub fn length(&self, file: usize) -> u64 {
+        self.files[file].store.seen.len() as u64
     }
 
     /// Something is wrong with a file from now on; with `None` nothing is any more.
@@ -147,7 +178,10 @@ impl Disk {
         if self.fails(file, Fault::Syncs, dice) {
             return Err(failed(enames::EIO));
         }
-        self.files[file].store.sync(until);
+        match self.files[file].fault {
+            Some(Fault::Lies) => self.files[file].store.lie(until),
+            _ => self.files[file].store.sync(until),
+        }
         Ok(())
     }
 
@@ -178,7 +212,15 @@ impl Disk {
 
     /// The power goes: what is found when it is back.
     pub fn crash(&mut self, dice: &mut Random) {
+        self.lost.clear();
         for file in &mut self.files {
+            let lost = file.store.unsynced().map(|(at, data, lied)| Lost {
+                file: file.number,
+                offset: at as u64,
+                data: data.to_vec(),
+                lied,
+            });
+            self.lost.extend(lost);
             let store = std::mem::replace(&mut file.store, Store::new(Vec::new()));
             file.store = store.crashed(CRUMB, dice);
         }

@@ -26,7 +26,7 @@ use crate::link::Link;
 use crate::random::Random;
 
 /// Milliseconds from 1970 to the beginning of a world.
-const BEGINNING: u64 = 1_000_000_000_000;
+pub const BEGINNING: u64 = 1_000_000_000_000;
 
 /// How many exported files may be open at one time.
 const OPEN_LIMIT: usize = 64;
@@ -128,6 +128,16 @@ impl Host {
         }
     }
 
+    /// Whether a mirror's log is being written.
+    pub fn is_recording(&self) -> bool {
+        self.jobs.iter().any(|job| matches!(job, Job::Record(..)))
+    }
+
+    /// Whether something is being written.
+    pub fn is_writing(&self) -> bool {
+        self.jobs.iter().any(|job| matches!(job, Job::Write { .. }))
+    }
+
     /// Carries out one of the jobs, whichever.
     pub fn do_job(&mut self, world: &mut tree::World) {
         let pick = self.dice.below(self.jobs.len());
@@ -222,8 +232,11 @@ impl Carrier for Host {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
-        false
+    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool {
+        match file {
+            File::Local(file) => self.disk.length(self.place(file)) < offset,
+            File::Remote(_) => false,
+        }
     }
 
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()> {

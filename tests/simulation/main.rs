@@ -1,9 +1,10 @@
 //! The simulator: whole worlds of servers, clients, networks and disks in one thread, with a clock of
 //! their own. The sessions, trees, devices, transfers, mounts and write-intent logs are the program's;
 //! so is what runs a connection (`event_loop::connection`). Only sockets, worker threads and disks are
-//! played: networks delay, stall and cut, disks fail, tear and stop short, servers lose power and start
-//! again, clients vanish. Everything that clients see is checked against a model (`model.rs`), and at
-//! the end of a world nothing of it may be left.
+//! played: networks delay, stall and cut, disks fail, tear, stop short and lie, hosts cut files and take
+//! them away, servers lose power and start again, clients vanish, take legs out of service, or ask for
+//! much and read nothing. Everything that clients see is checked against a model (`model.rs`), and at the
+//! end of a world nothing of it may be left.
 //!
 //! One seed is one world, and is played the same each time. A seed that fails prints the command that
 //! plays it again:
@@ -20,7 +21,7 @@
 //! ```
 //!
 //! `plan.rs` says what a world is made of, `world.rs` plays it step by step and `world/end.rs` to its
-//! end; `node.rs` is a server, with `host.rs`, `disk.rs` and `link.rs` around it; `net.rs` is the
+//! end, with what breaks in `world/faults.rs`; `node.rs` is a server, with `host.rs`, `disk.rs` and `link.rs` around it; `net.rs` is the
 //! wires, `clients.rs` who is at them.
 
 mod clients;

@@ -1,6 +1,7 @@
 //! What every byte may hold. A write puts its own bytes everywhere, so a byte that is read tells
 //! whose it is. Of the writes that may be there, none is older than one that was acknowledged before
-//! the read began; and after a crash, none is older than one that was acknowledged and synced.
+//! the read began; and after a crash, none is older than one that was acknowledged and synced, unless
+//! the disk had lied.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ struct Wrote {
     ended: u64,
     /// When it was acknowledged.
     acked: u64,
+    /// A crash may have taken it, or a part of it.
+    taken: bool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -38,6 +41,10 @@ struct Run {
     /// undo.
     certain: Vec<u64>,
     durable: Vec<u64>,
+    /// A disk has lost what it had said to be on stable storage.
+    lost: bool,
+    /// Somebody has called a leg right that need not be: what is there may be of any write, for good.
+    repaired: bool,
 }
 
 /// All of it.
@@ -63,9 +70,11 @@ impl Model {
             wrote: vec![0],
             certain: vec![0],
             durable: vec![0],
+            lost: false,
+            repaired: false,
         };
         let files = plan.files.iter().map(|file| BTreeMap::from([(0, run(file))])).collect();
-        let first = Wrote { conn: 0, begun: 0, ended: 0, acked: 0 };
+        let first = Wrote { conn: 0, begun: 0, ended: 0, acked: 0, taken: false };
         let shared = plan.shared.clone();
         let (writes, orphans, crashes) = (vec![first], Vec::new(), vec![0; plan.servers]);
         Model { files, writes, orphans, shared, crashes, clock: 1 }
@@ -101,7 +110,13 @@ impl Model {
     /// A write is asked for: its number.
     pub fn begin_write(&mut self, conn: u64, ranges: &Ranges) -> u64 {
         let id = self.writes.len() as u64;
-        self.writes.push(Wrote { conn, begun: self.clock, ended: NEVER, acked: NEVER });
+        self.writes.push(Wrote {
+            conn,
+            begun: self.clock,
+            ended: NEVER,
+            acked: NEVER,
+            taken: false,
+        });
         self.each(ranges, |run| run.wrote.push(id));
         id
     }
@@ -117,7 +132,11 @@ impl Model {
         for range in ranges {
             // A server may have died after it did its part, and before this was known.
             if self.shared[range.0].iter().all(|&server| self.crashes[server] < begun) {
-                self.each(&[*range], |run| run.certain.push(id));
+                self.each(&[*range], |run| {
+                    if !run.repaired {
+                        run.certain.push(id);
+                    }
+                });
             }
         }
     }
@@ -153,14 +172,66 @@ impl Model {
         self.writes = writes;
     }
 
-    /// A server has lost what was not on stable storage.
-    pub fn crashed(&mut self, server: usize) {
+    /// A server has died: these files may have lost what was not on stable storage.
+    pub fn crashed(&mut self, server: usize, files: &[usize]) {
         self.crashes[server] = self.clock;
-        for (runs, shared) in self.files.iter_mut().zip(&self.shared) {
-            if shared.contains(&server) {
-                runs.values_mut().for_each(|run| run.certain.clone_from(&run.durable));
-            }
+        for &file in files {
+            let runs = self.files[file].values_mut();
+            runs.for_each(|run| run.certain.clone_from(&run.durable));
         }
+    }
+
+    /// When a write was acknowledged.
+    pub fn acked(&self, id: u64) -> u64 {
+        self.writes[id as usize].acked
+    }
+
+    /// Whether a server has bytes of a file, or of the mirror that it is in.
+    pub fn is_on(&self, file: usize, server: usize) -> bool {
+        self.shared[file].contains(&server)
+    }
+
+    /// A crash may have taken these bytes of a file, which were not on stable storage.
+    pub fn took(&mut self, file: usize, offset: u64, data: &[u8]) {
+        let runs = self.files[file].range(..=offset).next_back();
+        // Of fewer bytes nobody can tell whose they are.
+        let Some((_, run)) = runs.filter(|_| data.len() >= 8) else { return };
+        let is_its =
+            |id| data.iter().zip(offset..).all(|(&byte, at)| pattern(id, file, at) == byte);
+        for &id in run.wrote.iter().filter(|&&id| is_its(id)) {
+            self.writes[id as usize].taken = true;
+        }
+    }
+
+    /// Checks that a sync that began at a time may end well on a fid by which these writes came since
+    /// the last one: no server that another one has the file from has lost one of them, or it must be told.
+    pub fn check_synced(&self, began: u64, ranges: &Ranges, writes: &[u64]) -> Result<(), String> {
+        let is_alone = ranges.iter().all(|&(file, _, _)| self.shared[file].len() == 1);
+        let taken = |id: &&u64| {
+            let wrote = &self.writes[**id as usize];
+            is_alone && wrote.taken && wrote.acked < began
+        };
+        writes.iter().find(taken).map_or(Ok(()), |id| Err(format!("write {id} may be lost")))
+    }
+
+    /// A disk has lost what it had said to be on stable storage: what is there may be of any write.
+    pub fn lost(&mut self, ranges: &Ranges) {
+        self.each(ranges, |run| {
+            run.certain.clear();
+            run.durable.clear();
+            run.lost = true;
+        });
+    }
+
+    /// Somebody calls a leg of a mirror right, now or when that is heard.
+    pub fn repaired(&mut self, ranges: &Ranges) {
+        self.lost(ranges);
+        self.each(ranges, |run| run.repaired = true);
+    }
+
+    /// Whether a disk that lied may have lost this byte.
+    pub fn is_lost(&self, file: usize, at: u64) -> bool {
+        self.files[file].range(..=at).next_back().is_some_and(|(_, run)| run.lost)
     }
 
     /// Whether write `id` may be found in a run by a read that began at this time.

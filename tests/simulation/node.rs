@@ -17,10 +17,13 @@ use slab::Slab;
 use styx::server::{Ename, Limits};
 
 use crate::disk::Disk;
-use crate::host::Host;
+use crate::host::{BEGINNING, Host};
 use crate::link::Link;
 use crate::net::End;
 use crate::random::Random;
+
+/// Bytes that a server takes from a connection at one time, beside a message.
+const READ: usize = 64 * 1024;
 
 /// What a server is, whether it runs or not.
 pub struct Node {
@@ -117,6 +120,34 @@ impl Node {
         links.iter().any(|link| link.mount.is_busy())
     }
 
+    /// The legs of a mirror that are in service and have everything; none while it does not serve.
+    pub fn whole_legs(&self, mirror: &str, time: u64) -> Vec<usize> {
+        let Some(life) = self.life.as_ref().filter(|life| life.lines.is_empty()) else {
+            return Vec::new();
+        };
+        let device = &life.entry(mirror).device;
+        device.notice_losses(BEGINNING + time);
+        let mirror = device.mirror().expect("a mirror");
+        let whole = |&leg: &usize| mirror.is_read(leg) && mirror.legs()[leg].stale.is_empty();
+        (0..mirror.legs().len()).filter(whole).collect()
+    }
+
+    /// Somebody on its host takes a file away.
+    pub fn take_away(&self, number: usize) {
+        let (here, there) = self.places(number);
+        let _ = std::fs::rename(here, there);
+    }
+
+    /// Whoever took a file away, if somebody did, puts it back.
+    pub fn put_back(&self, number: usize) {
+        let (here, there) = self.places(number);
+        let _ = std::fs::rename(there, here);
+    }
+
+    fn places(&self, number: usize) -> (PathBuf, PathBuf) {
+        (self.dir.join(format!("f{number}")), self.dir.join(format!("away{number}")))
+    }
+
     /// Starts it, if it does not run.
     pub fn start(&mut self, dice: Random, now: Instant) {
         let Some(disk) = self.disk.take() else { return };
@@ -204,7 +235,9 @@ impl Node {
             let session = conn.connection.session();
             assert!(session.fids() <= self.limits.fids, "too many fids: {}", session.fids());
             let held = conn.connection.held();
-            let most = limits::bytes_of_a_client(&self.limits);
+            // Its replies, what was asked for before there were too many, and what it sends.
+            let message = self.limits.msize as usize;
+            let most = limits::OUTPUT + self.limits.bytes + 4 * message + READ;
             assert!(held <= most, "server {}: a connection holds {held} bytes", self.number);
         }
     }

@@ -5,7 +5,7 @@
 use dsfs::ctl::Dialect;
 
 use crate::device_model::{BLOCK, Files, Kind, Node, Shape};
-use crate::model::pattern;
+use crate::model::{Ranges, part, pattern};
 use crate::random::Random;
 
 /// Lengths of files: a region of a mirror is 64 KiB.
@@ -27,13 +27,34 @@ pub struct Thing {
     pub ranges: Vec<(usize, u64, u64)>,
 }
 
+/// A mirror: the server that has it, and its name there.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    pub server: usize,
+    pub name: String,
+    pub node: Node,
+    /// The server that all of a leg is on, if it is one.
+    pub homes: Vec<Option<usize>>,
+    /// There is no mirror inside it, nor is it inside one.
+    pub is_plain: bool,
+}
+
+/// Something that was put on a server: the name by which that finds it, and all servers that have
+/// something of it.
+struct Placed {
+    path: String,
+    servers: Vec<usize>,
+}
+
 /// A world before it begins.
 pub struct Plan {
     pub dialect: Dialect,
     pub servers: usize,
     pub things: Vec<Thing>,
-    /// The devices that are made of nothing but files, the outermost ones.
+    /// The devices that nothing is made of.
     pub tops: Vec<Node>,
+    /// The mirrors, each after those inside it.
+    pub mirrors: Vec<Mirror>,
     pub files: Files,
     /// The server of each file, and all servers that have bytes of the mirror that it is in.
     pub homes: Vec<usize>,
@@ -52,6 +73,7 @@ impl Plan {
             servers,
             things: Vec::new(),
             tops: Vec::new(),
+            mirrors: Vec::new(),
             files: Files::new(),
             homes: Vec::new(),
             shared: Vec::new(),
@@ -79,31 +101,43 @@ impl Plan {
         self.tops.push(node);
     }
 
-    /// Puts a device on a server and what it is made of there or elsewhere: the name by which that
-    /// server finds it.
-    fn place(&mut self, node: &Node, server: usize, inside: bool, dice: &mut Random) -> String {
-        let (tree, name, path) = match node.kind {
+    /// Puts a device on a server and what it is made of there or elsewhere.
+    fn place(&mut self, node: &Node, server: usize, inside: bool, dice: &mut Random) -> Placed {
+        let (tree, name, placed) = match node.kind {
             Kind::File(number) => {
                 self.homes[number] = server;
-                ("#U", format!("f{number}"), format!("/f{number}"))
+                let placed = Placed { path: format!("/f{number}"), servers: vec![server] };
+                ("#U", format!("f{number}"), placed)
             }
             _ => {
-                let inside = inside || node.kind == Kind::Mirror;
-                let inner: Vec<String> = node
-                    .inner
-                    .iter()
-                    .map(|inner| self.place_inner(inner, server, inside, dice))
-                    .collect();
-                let name = self.configure(server, node.kind, &inner.join(" "));
+                let within = inside || node.kind == Kind::Mirror;
+                let inner = node.inner.iter();
+                let inner: Vec<Placed> =
+                    inner.map(|inner| self.place_inner(inner, server, within, dice)).collect();
+                let paths: Vec<&str> = inner.iter().map(|placed| &placed.path[..]).collect();
+                let name = self.configure(server, node.kind, &paths.join(" "));
+                if node.kind == Kind::Mirror {
+                    let home = |placed: &Placed| {
+                        let home = placed.servers[0];
+                        placed.servers.iter().all(|&server| server == home).then_some(home)
+                    };
+                    let homes = inner.iter().map(home).collect();
+                    let mirrors = node.all().iter().filter(|n| n.kind == Kind::Mirror).count();
+                    let (name, node) = (name.clone(), node.clone());
+                    let is_plain = !inside && mirrors == 1;
+                    self.mirrors.push(Mirror { server, name, node, homes, is_plain });
+                }
+                let mut servers = vec![server];
+                inner.iter().for_each(|placed| servers.extend(&placed.servers));
                 let path = self.path(&name);
-                ("", name, path)
+                ("", name, Placed { path, servers })
             }
         };
         if !inside {
             let (length, ranges) = (node.length, ranges(node, 0, node.length));
             self.things.push(Thing { server, tree, name, length, ranges });
         }
-        path
+        placed
     }
 
     /// As [`Plan::place`], of something that another device is made of.
@@ -113,21 +147,22 @@ impl Plan {
         server: usize,
         inside: bool,
         dice: &mut Random,
-    ) -> String {
+    ) -> Placed {
         let others = self.servers - server - 1;
         if others == 0 || dice.one_in(2) {
             return self.place(node, server, inside, dice);
         }
         let other = server + 1 + dice.below(others);
-        let path = self.place(node, other, inside, dice);
-        match node.kind {
+        let Placed { path, servers } = self.place(node, other, inside, dice);
+        let path = match node.kind {
             Kind::File(_) if dice.one_in(2) => format!("/n/u{other}{path}"),
             Kind::File(_) => {
                 let name = self.configure(other, Kind::Cat, &path);
                 format!("/n/d{other}/{name}")
             }
             _ => format!("/n/d{other}/{}", path.rsplit('/').next().unwrap_or_default()),
-        }
+        };
+        Placed { path, servers }
     }
 
     fn path(&self, name: &str) -> String {
@@ -176,7 +211,7 @@ impl Plan {
 }
 
 /// The bytes of a device as ranges of files.
-fn ranges(node: &Node, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
+pub fn ranges(node: &Node, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
     match node.kind {
         Kind::File(number) => vec![(number, offset, count)],
         Kind::Mirror => ranges(&node.inner[0], offset, count),
@@ -186,6 +221,28 @@ fn ranges(node: &Node, offset: u64, count: u64) -> Vec<(usize, u64, u64)> {
                 .collect()
         }
     }
+}
+
+/// A range of a file, and those that stand for the same bytes of the mirrors that it is in: ranges of
+/// their first legs.
+pub fn counterparts(mirrors: &[Mirror], range: (usize, u64, u64)) -> Ranges {
+    let mut found = vec![range];
+    for Mirror { node, .. } in mirrors {
+        let first = ranges(&node.inner[0], 0, node.length);
+        for leg in &node.inner[1..] {
+            let mut at = 0;
+            for (file, start, count) in ranges(leg, 0, node.length) {
+                for (other, from, length) in found.clone() {
+                    let (low, high) = (from.max(start), (from + length).min(start + count));
+                    if other == file && low < high {
+                        found.extend(part(&first, at + low - start, high - low));
+                    }
+                }
+                at += count;
+            }
+        }
+    }
+    found
 }
 
 /// A device of files of this length, up to three deep.

@@ -4,7 +4,9 @@
 //! at the end, when all is whole again, that nothing is lost and nothing is left.
 
 mod end;
+mod faults;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use dsfs::ctl::Dialect;
@@ -13,13 +15,12 @@ use styx::IOHDRSZ;
 use styx::server::Limits;
 
 use crate::clients::{Client, Deed, Scene};
-use crate::device_model::Node as Shape;
 use crate::digest::Digest;
-use crate::disk::{Disk, Fault};
+use crate::disk::Disk;
 use crate::model::Model;
 use crate::net::{Side, Wire};
 use crate::node::Node;
-use crate::plan::{Plan, Thing};
+use crate::plan::{Mirror, Plan, Thing};
 use crate::random::Random;
 
 /// Longer than any world lasts, in milliseconds.
@@ -37,16 +38,24 @@ pub struct World {
     wires: Vec<Wire>,
     model: Model,
     things: Vec<Thing>,
-    tops: Vec<Shape>,
-    files: usize,
+    mirrors: Vec<Mirror>,
+    /// How long each file is.
+    lengths: Vec<usize>,
     limits: Limits,
     dir: &'static str,
     digest: Digest,
     /// Things break, until it is over.
     faulty: bool,
-    /// Of a hundred chances that something breaks, so many are taken; and whether servers die.
+    /// Of a hundred chances that something breaks, so many are taken.
     trouble: usize,
-    deadly: bool,
+    /// The servers that die: none, all, or again and again the last, which the others mount.
+    mortal: Range<usize>,
+    /// Files were taken away.
+    missed: bool,
+    /// Nothing is wrong with disks, but somebody on the hosts cuts files.
+    meddling: bool,
+    /// Some of the disks are of a kind that says that all is on stable storage when nothing is.
+    lying: bool,
     strict: u64,
     conns: u64,
     _place: tempfile::TempDir,
@@ -55,6 +64,9 @@ pub struct World {
 /// Plays the world of a seed to its end; panics if something does not hold.
 pub fn play(seed: u64) -> Digest {
     let mut world = World::new(seed);
+    if world.lying {
+        world.lie();
+    }
     let steps = 200 + world.dice.below(800);
     (0..steps).for_each(|_| world.step());
     world.calm();
@@ -68,15 +80,19 @@ impl World {
         let mut dice = Random::new(seed);
         let plan = Plan::new(&mut dice);
         let model = Model::new(&plan);
-        let limits = Limits {
+        let mut limits = Limits {
             msize: *dice.pick(&[4096, 8192 + IOHDRSZ, 65536 + IOHDRSZ]),
             fids: *dice.pick(&[24, 200]),
             requests: *dice.pick(&[2, 8, 1024]),
             bytes: *dice.pick(&[10_000, 100_000, 16 << 20]),
         };
+        let greedy = dice.one_in(40);
+        if greedy {
+            (limits.msize, limits.bytes) = (65536 + IOHDRSZ, 100_000);
+        }
         let place = tempfile::tempdir().expect("a directory");
-        let Plan { dialect, servers, things, tops, files, homes, messages, .. } = plan;
-        let count = files.len();
+        let Plan { dialect, servers, things, mirrors, files, homes, messages, .. } = plan;
+        let lengths = files.iter().map(Vec::len).collect();
         let digest = Digest::new();
         digest.tell(|| format!("{messages:?} {things:?}"));
         let mut files: Vec<(usize, Vec<u8>)> = files.into_iter().enumerate().collect();
@@ -91,12 +107,20 @@ impl World {
             nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
         }
         let faulty = !dice.one_in(4);
+        let meddling = faulty && dice.one_in(6);
+        let mortal = match dice.below(6) {
+            _ if meddling => 0..0,
+            0 | 1 => 0..0,
+            2 | 3 => servers - 1..servers,
+            _ => 0..servers,
+        };
         let clients = 1 + dice.below(4);
         let clients = (0..clients).map(|number| {
             let server = if dice.one_in(2) { 0 } else { dice.below(servers) };
             Client::new(number, server, &mut dice)
         });
-        let clients = clients.collect();
+        let mut clients: Vec<Client> = clients.collect();
+        (clients[0].greedy, clients[0].server) = (greedy, 0);
         World {
             time: 0,
             base: Instant::now(),
@@ -106,14 +130,17 @@ impl World {
             wires: Vec::new(),
             model,
             things,
-            tops,
-            files: count,
+            mirrors,
+            lengths,
             limits,
             dir: if dialect == Dialect::Devds { "ds" } else { "fs" },
             digest,
             faulty,
-            trouble: *dice.pick(&[10, 30, 60]),
-            deadly: dice.one_in(2),
+            trouble: if meddling { 90 } else { *dice.pick(&[10, 30, 60]) },
+            mortal,
+            missed: false,
+            meddling,
+            lying: faulty && !meddling && dice.one_in(5),
             strict: if faulty { NEVER } else { 0 },
             conns: 0,
             _place: place,
@@ -167,6 +194,8 @@ impl World {
             dice: &mut self.dice,
             model: &mut self.model,
             things: &mut self.things,
+            mirrors: &self.mirrors,
+            may_fail: !self.meddling,
             digest: &mut self.digest,
             limits: self.limits,
             dir: self.dir,
@@ -210,13 +239,6 @@ impl World {
             self.digest.add_bytes(why.as_bytes());
             self.kill(server);
         }
-    }
-
-    fn kill(&mut self, server: usize) {
-        self.digest.tell(|| format!("{}: server {server} dies", self.time));
-        self.nodes[server].kill();
-        self.model.crashed(server);
-        self.starts[server] = self.time + self.dice.below(3000) as u64;
     }
 
     /// Starts the servers whose time it is.
@@ -282,7 +304,8 @@ impl World {
     fn sweep(&mut self) {
         while let Some(at) = self.wires.iter().position(|wire| wire.end.is_cut()) {
             let wire = self.wires.swap_remove(at);
-            let closed = Readiness { closed: true, ..Readiness::default() };
+            // As of a socket: what is written from now on fails at once.
+            let closed = Readiness { closed: true, writable: true, ..Readiness::default() };
             wire.sides.into_iter().for_each(|side| self.tell(side, closed));
         }
     }
@@ -341,52 +364,5 @@ impl World {
             life.host.links[number].dialled(end, now);
         }
         self.turn(server);
-    }
-
-    fn something_breaks(&mut self) {
-        let time = self.time + 1 + self.dice.below(5000) as u64;
-        let server = self.dice.below(self.nodes.len());
-        if self.deadly && self.dice.one_in(6) {
-            if self.nodes[server].life().is_some() {
-                self.kill(server);
-            }
-            return;
-        }
-        let kind = 1 + self.dice.below(13);
-        self.digest.add(kind as u64);
-        match kind {
-            1 | 2 if !self.wires.is_empty() => {
-                let wire = self.dice.below(self.wires.len());
-                let sides = self.wires[wire].sides;
-                self.digest.tell(|| format!("{}: a cut between {sides:?}", self.time));
-                self.wires[wire].end.cut();
-            }
-            3 | 4 if !self.wires.is_empty() => {
-                let wire = self.dice.below(self.wires.len());
-                let sides = self.wires[wire].sides;
-                self.digest.tell(|| format!("{}: {sides:?} stalled until {time}", self.time));
-                self.wires[wire].stalled = time;
-            }
-            5 => {
-                let client = self.dice.below(self.clients.len());
-                self.clients[client].stalled = time;
-            }
-            6..=10 => {
-                let fault =
-                    *self.dice.pick(&[Fault::Reads, Fault::Writes, Fault::Syncs, Fault::Short]);
-                self.set_fault(server, Some(fault));
-            }
-            11..=13 => self.set_fault(server, None),
-            _ => {}
-        }
-    }
-
-    fn set_fault(&mut self, server: usize, fault: Option<Fault>) {
-        let files = self.nodes[server].disk().len();
-        if files > 0 {
-            let file = self.dice.below(files);
-            self.digest.tell(|| format!("{}: server {server} file {file}: {fault:?}", self.time));
-            self.nodes[server].disk().set_fault(file, fault);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The files of a mount: how they are found, opened, and opened again when the server is back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -28,6 +28,7 @@ struct Handle {
     identity: Identity,
     /// How often it was changed (see [`Changes`](crate::inner::changes::Changes)).
     changes: Arc<AtomicU32>,
+    losses: Rc<Cell<u32>>,
     dropped: Rc<RefCell<Vec<usize>>>,
 }
 
@@ -60,6 +61,11 @@ impl RemoteFile {
 
     pub(in crate::inner) fn changes(&self) -> &Arc<AtomicU32> {
         &self.0.changes
+    }
+
+    /// How often its server may have lost what was written through this and not synced.
+    pub fn losses(&self) -> u32 {
+        self.0.losses.get()
     }
 
     /// How many devices deep it is, if it is a device of another dsfs; else 0.
@@ -111,8 +117,16 @@ pub(super) struct FileState {
     /// Writes that were sent so far, and how many of them are known to be on stable storage.
     writes: u64,
     synced: u64,
-    /// The connection went when there were others, so that the server may have lost them.
-    lost: bool,
+    /// How often the server may have lost others: the connection went, or it says so.
+    losses: Rc<Cell<u32>>,
+}
+
+impl FileState {
+    /// What is not known to be on stable storage may be gone.
+    fn lost(&mut self) {
+        self.synced = self.writes;
+        self.losses.set(self.losses.get().wrapping_add(1));
+    }
 }
 
 /// How a file is open.
@@ -158,7 +172,7 @@ impl Mount {
             again: None,
             writes: 0,
             synced: 0,
-            lost: false,
+            losses: Rc::default(),
         };
         let id = FileId { serial: file.serial, index: self.files.insert(file) };
         self.start_walk(path.to_vec(), Then::Open(id), now);
@@ -306,7 +320,8 @@ impl Mount {
         state.open = Ok(OpenFid { fid, iounit });
         state.identity = Some(identity);
         if let Some(job) = state.job.take() {
-            let handle = Handle { mount, index: file.index, identity, changes, dropped };
+            let losses = state.losses.clone();
+            let handle = Handle { mount, index: file.index, identity, changes, losses, dropped };
             self.done.push_back(Done::Opened(job, Ok(RemoteFile(Rc::new(handle)))));
         }
     }
@@ -344,7 +359,9 @@ impl Mount {
         self.files.retain(|_, file| {
             file.open = Err(why.to_string().into());
             file.again = None;
-            file.lost |= file.synced < file.writes;
+            if file.synced < file.writes {
+                file.lost();
+            }
             let Some(job) = file.job.take() else { return true };
             done.push_back(Done::Opened(job, Err(Failure::Open(why.to_string()))));
             false
@@ -378,10 +395,6 @@ impl Mount {
     pub(super) fn begin_sync(&mut self, file: &RemoteFile) -> Result<(FileId, u64), Ename> {
         let index = file.index();
         let state = self.files.get_mut(index).ok_or(enames::EHUNGUP)?;
-        if std::mem::take(&mut state.lost) {
-            state.synced = state.writes;
-            return Err(enames::EAWAY.into());
-        }
         Ok((FileId { index, serial: state.serial }, state.writes))
     }
 
@@ -389,6 +402,13 @@ impl Mount {
     pub(super) fn synced(&mut self, file: FileId, until: u64) {
         if let Some(state) = self.file(file) {
             state.synced = state.synced.max(until);
+        }
+    }
+
+    /// The server could not sync a file: what was written to it may be lost.
+    pub(super) fn sync_failed(&mut self, file: FileId) {
+        if let Some(state) = self.file(file) {
+            state.lost();
         }
     }
 

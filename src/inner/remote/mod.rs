@@ -23,8 +23,8 @@ use styx::server::Ename;
 use styx::{NOFID, Rmsg, Tmsg, enames};
 use thiserror::Error;
 
-use super::Op;
 use super::changes::Changes;
+use super::{Op, refuses_sync};
 use crate::namespace::{Failure, Walked};
 use files::{FileId, FileState, Identity, Walking};
 use parts::Split;
@@ -427,7 +427,12 @@ impl Mount {
                 self.clunk(fid, now);
             }
             Asked::Part { split, .. } => self.part_failed(split, cause.ename()),
-            Asked::Sync { op, .. } => self.done.push_back(Done::Synced(op, Err(cause.ename()))),
+            Asked::Sync { op, file, .. } => {
+                if matches!(&cause, Cause::Said(ename) if !refuses_sync(ename)) {
+                    self.sync_failed(file);
+                }
+                self.done.push_back(Done::Synced(op, Err(cause.ename())));
+            }
         }
     }
 }

@@ -94,8 +94,7 @@ impl Mount {
     /// answer is a [`Done::Synced`].
     ///
     /// # Errors
-    /// If the file is not open: the server is away, or the file is not what it was. And once after
-    /// the server was away, if anything had been written before that and not been synced.
+    /// If the file is not open: the server is away, or the file is not what it was.
     pub fn sync(&mut self, file: &RemoteFile, op: Op, now: Instant) -> Result<(), Ename> {
         let open = self.open_fid(file, now)?;
         let (id, until) = self.begin_sync(file)?;

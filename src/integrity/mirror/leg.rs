@@ -47,6 +47,8 @@ pub struct Leg {
     pub absent: bool,
     /// Bytes compared and made equal since the server started.
     pub resynced: u64,
+    /// How often its files have lost what was not synced, as was noticed last.
+    pub(super) losses: Option<u32>,
     /// Regions that were rewritten and are not synced, and those that are being synced.
     pub(super) copied: Regions,
     pub(super) syncing: Regions,
@@ -68,6 +70,7 @@ impl Leg {
             unsynced: false,
             absent: false,
             resynced: 0,
+            losses: None,
             copied: Regions::new(regions),
             syncing: Regions::new(regions),
             cursor: None,

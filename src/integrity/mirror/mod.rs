@@ -122,6 +122,8 @@ pub struct Mirror {
     log: Option<Logged>,
     /// The leg that is being replaced, and whether a person had held it before.
     replacing: Option<(usize, bool)>,
+    /// How often its last leg in service may have lost what was not synced.
+    losses: u32,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -140,6 +142,7 @@ impl Mirror {
             cleaning: None,
             log: None,
             replacing: None,
+            losses: 0,
             news: Vec::new(),
             stirred: Rc::default(),
         }

@@ -73,3 +73,26 @@ fn a_leg_that_is_being_replaced_is_no_source() {
     mirror.end_replace(0, false);
     assert_eq!(mirror.is_no_source(0), None);
 }
+
+#[test]
+fn a_leg_that_may_have_lost_something_is_out_and_the_last_one_says_so() {
+    let mut mirror = logged(2);
+    mirror.begin_write(0, 10);
+    mirror.notice_losses(0, 5, 0);
+    mirror.notice_losses(1, 0, 0);
+    assert!(mirror.is_read(0), "how it was at first says nothing");
+    mirror.notice_losses(0, 6, 0);
+    mirror.notice_losses(0, 6, 0);
+    assert_eq!((mirror.first(), mirror.losses()), (Some(1), 0));
+    assert!(mirror.legs()[0].stale.has(0));
+    mirror.notice_losses(1, 1, 0);
+    assert_eq!((mirror.first(), mirror.losses()), (Some(1), 1));
+}
+
+#[test]
+fn where_nothing_is_marked_all_of_a_leg_is_compared_that_may_have_lost_something() {
+    let mut mirror = Mirror::new(LENGTH, 2);
+    assert!(mirror.begin_write(0, 10));
+    mirror.sync_failed(0, "no room", 0);
+    assert!(mirror.legs()[0].stale.has(0) && !mirror.is_read(0));
+}

@@ -66,7 +66,7 @@ impl Client {
         let strict = asked.began >= scene.strict;
         if let Rmsg::Error { ename } = &reply {
             match &asked.ask {
-                Ask::Wrong => {}
+                Ask::Wrong | Ask::Order => {}
                 Ask::Flush { .. } => wrong("a flush can't fail"),
                 // What was not synced when a server went may be lost, and the next sync says so once,
                 // whenever it comes.
@@ -101,13 +101,26 @@ impl Client {
                     panic!("client {} reads what can't be: {error}", self.number);
                 }
             }
-            (Ask::Write { id, ranges, count: most }, Rmsg::Write { count }) => {
+            (Ask::Write { fid, id, ranges, count: most }, Rmsg::Write { count }) => {
                 assert!(*count <= most && !(strict && *count < most), "{count} bytes were taken");
                 scene.model.end_write(id, &ranges, *count == most);
+                if let Some(fid) = self.same_fid(fid).filter(|_| *count == most) {
+                    fid.unsynced.push(id);
+                }
             }
-            (Ask::Sync { ranges }, Rmsg::Wstat) => scene.model.synced(asked.began, &ranges),
+            (Ask::Sync { fid, ranges }, Rmsg::Wstat) => {
+                let began = asked.began;
+                scene.model.synced(began, &ranges);
+                let Some(fid) = self.same_fid(fid) else { return };
+                let told = scene.model.check_synced(began, &ranges, &fid.unsynced);
+                fid.unsynced.retain(|&id| scene.model.acked(id) >= began);
+                if let Err(error) = told {
+                    panic!("client {}: a sync ends well, but {error}", self.number);
+                }
+            }
             (Ask::Flush { old }, Rmsg::Flush) => self.flushed(old, scene),
             (Ask::Make(thing), Rmsg::Write { .. }) => scene.things.push(thing),
+            (Ask::Order, Rmsg::Write { .. }) => {}
             (Ask::Plain(kind), reply) if reply.mtype() == kind => {}
             (ask, _) => panic!("client {}: {reply:?} to {ask:?}", self.number),
         }
@@ -133,6 +146,11 @@ impl Client {
             Ask::Walk { fid } => drop(self.fids.remove(&fid)),
             Ask::Open { fid } => self.fids.get_mut(&fid).expect("it is there").busy = false,
             Ask::Write { id, ranges, .. } => scene.model.end_write(id, &ranges, false),
+            Ask::Sync { fid, .. } => {
+                if let Some(fid) = self.same_fid(fid) {
+                    fid.unsynced.clear();
+                }
+            }
             _ => {}
         }
     }

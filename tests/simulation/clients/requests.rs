@@ -1,15 +1,20 @@
 //! What a client asks for.
 
+use dsfs::limits;
 use styx::{IOHDRSZ, NOFID, NOTAG, Stat, Tmsg, UpTo16, omode};
 
 use super::{Ask, Asked, Client, Fid, ROOT, Scene, What};
-use crate::model::{part, pattern};
-use crate::plan::Thing;
+use crate::device_model::Node as Shape;
+use crate::model::{Ranges, part, pattern};
+use crate::plan::{Mirror, Thing, counterparts, ranges};
 use crate::random::Random;
 
 /// Requests that a client has under way at the most, and the largest of its reads and writes.
 const REQUESTS: usize = 12;
 const LARGEST: usize = 20_000;
+
+/// As many small reads as one that does not read asks for at the most.
+const GREEDY_REQUESTS: usize = 500;
 
 /// Tags are taken from so many, so that they are used again soon.
 const TAGS: usize = 40;
@@ -53,7 +58,7 @@ impl Client {
 
     fn tag(&self, dice: &mut Random) -> u16 {
         loop {
-            let tag = dice.below(TAGS) as u16;
+            let tag = dice.below(TAGS + self.asked.len()) as u16;
             let flushed = |asked: &Asked| matches!(asked.ask, Ask::Flush { old } if old == tag);
             if !self.asked.contains_key(&tag) && !self.asked.values().any(flushed) {
                 return tag;
@@ -74,7 +79,8 @@ impl Client {
             self.fids.iter().filter(|(_, f)| !f.open && !f.busy).map(|(&n, _)| n).collect();
         if let Some(&fid) = closed.first() {
             self.fids.get_mut(&fid).expect("it is there").busy = true;
-            let mode = if self.tree == "admin" { omode::OREAD } else { omode::ORDWR };
+            let text = matches!(self.fids[&fid].what, What::Text(name) if name != "ctl");
+            let mode = if text { omode::OREAD } else { omode::ORDWR };
             return self.send(&Tmsg::Open { fid, mode }, Ask::Open { fid }, scene);
         }
         // One less than there may be, for the root.
@@ -86,13 +92,21 @@ impl Client {
             .filter(|&n| scene.things[n].server == self.server && scene.things[n].tree == tree)
             .collect();
         let what = match self.tree {
-            "admin" => What::Text(scene.dice.pick::<&str>(&["status", "event", "log"])),
+            "admin" => {
+                What::Text(scene.dice.pick::<&str>(&["status", "event", "log", "ctl", "ctl"]))
+            }
             "" if scene.dice.one_in(5) => What::Text("ctl"),
             _ if things.is_empty() => return self.vanish(scene.model),
+            _ if self.greedy => {
+                let length = |&&thing: &&usize| scene.things[thing].length;
+                What::Thing(*things.iter().max_by_key(length).expect("there is one"))
+            }
             _ => What::Thing(*scene.dice.pick(&things)),
         };
         let fid = (1..).find(|fid| !self.fids.contains_key(fid)).expect("there are more fids");
-        self.fids.insert(fid, Fid { what, open: false, busy: true });
+        self.serial += 1;
+        let (serial, unsynced) = (self.serial, Vec::new());
+        self.fids.insert(fid, Fid { what, serial, unsynced, open: false, busy: true });
         let name = match what {
             What::Thing(thing) => scene.things[thing].name.clone(),
             What::Text(name) => name.to_owned(),
@@ -106,14 +120,41 @@ impl Client {
         self.send(&Tmsg::Walk { fid: ROOT, newfid: fid, names }, Ask::Walk { fid }, scene);
     }
 
+    /// Asks for half as much again as a server keeps for anyone, if it can, and reads nothing from then on.
+    pub(super) fn gorge(&mut self, scene: &mut Scene<'_>) -> bool {
+        let open = self.fids.iter().find_map(|(&fid, Fid { what, open, busy, .. })| match what {
+            What::Thing(thing) if *open && !busy => Some((fid, *thing)),
+            _ => None,
+        });
+        let Some((fid, thing)) = open else { return false };
+        let Thing { length, ref ranges, .. } = scene.things[thing];
+        let count = length.min(u64::from(self.msize - IOHDRSZ));
+        let ranges = part(ranges, 0, count);
+        while (self.asked.len() as u64 * count) < limits::OUTPUT as u64 * 3 / 2
+            && self.asked.len() < GREEDY_REQUESTS
+        {
+            let ask = Ask::Read { ranges: ranges.clone(), most: count as usize };
+            self.send(&Tmsg::Read { fid, offset: 0, count: count as u32 }, ask, scene);
+        }
+        (self.greedy, self.stalled) = (false, u64::MAX);
+        true
+    }
+
+    pub(super) fn sync(&mut self, fid: u32, scene: &mut Scene<'_>) {
+        let Fid { what: What::Thing(thing), serial, .. } = self.fids[&fid] else { return };
+        let ranges = scene.things[thing].ranges.clone();
+        let mut stat = Vec::new();
+        Stat::DONT_TOUCH.encode(&mut stat);
+        let ask = Ask::Sync { fid: (fid, serial), ranges };
+        self.send(&Tmsg::Wstat { fid, stat: &stat }, ask, scene);
+    }
+
     fn transfer(&mut self, fid: u32, thing: usize, scene: &mut Scene<'_>) {
         let Thing { length, ref ranges, tree, .. } = scene.things[thing];
         let kind = scene.dice.below(10);
+        let same = (fid, self.fids[&fid].serial);
         if kind == 0 {
-            let ranges = ranges.clone();
-            let mut stat = Vec::new();
-            Stat::DONT_TOUCH.encode(&mut stat);
-            return self.send(&Tmsg::Wstat { fid, stat: &stat }, Ask::Sync { ranges }, scene);
+            return self.sync(fid, scene);
         }
         if kind == 1 {
             return self.send(&Tmsg::Stat { fid }, Ask::Plain(styx::mtype::RSTAT), scene);
@@ -142,15 +183,19 @@ impl Client {
         });
         let mut data: Vec<u8> = bytes.collect();
         data.resize(count as usize, 0);
-        let ask = Ask::Write { id, ranges, count: inside as u32 };
+        let ask = Ask::Write { fid: same, id, ranges, count: inside as u32 };
         self.send(&Tmsg::Write { fid, offset, data: &data }, ask, scene);
     }
 
     /// A file of text: read, or if it is ctl a new device is made of a file that is in use elsewhere.
     fn text(&mut self, fid: u32, name: &str, scene: &mut Scene<'_>) {
+        if name == "ctl" && self.tree == "admin" && scene.dice.one_in(3) {
+            return self.order(fid, scene);
+        }
         let file = |thing: &&Thing| thing.tree == "#U" && thing.server == self.server;
         let file = scene.things.iter().find(file);
         if name == "ctl"
+            && self.tree != "admin"
             && self.made < 2
             && scene.dice.one_in(4)
             && let Some(file) = file
@@ -175,6 +220,34 @@ impl Client {
         let count = 500.min(self.msize - IOHDRSZ);
         let ask = Ask::Plain(styx::mtype::RREAD);
         self.send(&Tmsg::Read { fid, offset: 0, count }, ask, scene);
+    }
+
+    /// Something is to be done with a mirror.
+    fn order(&mut self, fid: u32, scene: &mut Scene<'_>) {
+        let mirrors: Vec<&Mirror> =
+            scene.mirrors.iter().filter(|mirror| mirror.server == self.server).collect();
+        if mirrors.is_empty() {
+            return;
+        }
+        let Mirror { name, node, .. } = *scene.dice.pick(&mirrors);
+        let leg = scene.dice.below(node.inner.len());
+        let order = match scene.dice.below(10) {
+            0 if scene.may_fail && !self.repaired => {
+                // That leg may hold anything that was ever written.
+                self.repaired = true;
+                scene.model.repaired(&all_of(scene.mirrors, node));
+                format!("repair {name} from {leg}")
+            }
+            0..=2 if scene.may_fail => format!("fail {name} {leg}"),
+            3 => format!("dry-run fail {name} {leg}"),
+            4 => format!("dry-run repair {name} from {leg}"),
+            5 => format!("verify {name}"),
+            6 => "what is this".to_owned(),
+            _ => format!("resync {name}"),
+        };
+        scene.digest.tell(|| format!("client {} orders {order}", self.number));
+        let data = order.as_bytes();
+        self.send(&Tmsg::Write { fid, offset: 0, data }, Ask::Order, scene);
     }
 
     fn clunk(&mut self, scene: &mut Scene<'_>) {
@@ -209,4 +282,10 @@ impl Client {
             }
         }
     }
+}
+
+/// What all bytes of a mirror are known by.
+fn all_of(mirrors: &[Mirror], mirror: &Shape) -> Ranges {
+    let ranges = ranges(mirror, 0, mirror.length).into_iter();
+    ranges.flat_map(|range| counterparts(mirrors, range)).collect()
 }

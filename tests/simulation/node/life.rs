@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use dsfs::ctl::Keys;
+use dsfs::ctl::{Entry, Keys};
 use dsfs::event_loop::connection::Turn;
-use dsfs::inner::{File, Inner};
+use dsfs::inner::{Carrier, File, Inner};
+use dsfs::integrity::Service;
 use dsfs::tree::{Answered, ClientId, Owner};
 use styx::server::Ename;
 
@@ -78,7 +79,43 @@ impl Life {
 
     /// Whether all mirrors are equal, and every server that is wanted is there.
     pub fn is_well(&self) -> bool {
-        self.lines.is_empty() && self.world.is_sound() && self.host.links.iter().all(Link::is_well)
+        let is_sound = |entry: &Entry| entry.device.mirror().is_none_or(|m| m.is_sound());
+        let sound = self.world.control.table().iter().all(|(_, _, entry)| is_sound(entry));
+        let links = self.host.links.iter().all(Link::is_well);
+        self.lines.is_empty() && sound && !self.world.is_verifying() && links
+    }
+
+    /// Whether the last comparison of a mirror's legs has found that they differ, as it was told.
+    pub fn differs(&self, dir: &str, mirror: &str) -> bool {
+        let told = format!(" {dir}/{mirror}: verify: ");
+        let mut lines = self.world.happened().lines().rev().filter_map(|line| {
+            let (_, what) = line.split_once(&told)?;
+            (!what.starts_with("leg ")).then_some(what)
+        });
+        lines.next().expect("it was compared") != "legs in service are equal"
+    }
+
+    /// Has all legs of a mirror made equal to one of them.
+    pub fn repair(&mut self, mirror: &str, from: usize) {
+        let time = self.host.time();
+        self.entry(mirror).device.mirror().expect("a mirror").repair_from(from, time);
+    }
+
+    /// Has the legs brought back that were taken out of service by clients.
+    pub fn release_legs(&mut self) {
+        for (_, _, entry) in self.world.control.table().iter() {
+            if let Some(mut mirror) = entry.device.mirror()
+                && mirror.legs().iter().any(|leg| leg.service == Service::Held)
+            {
+                mirror.resync();
+            }
+        }
+    }
+
+    /// A device.
+    pub fn entry(&self, name: &str) -> &Entry {
+        let mut entries = self.world.control.table().iter();
+        entries.find(|(_, other, _)| *other == name).expect("it is configured").2
     }
 
     pub(super) fn find(&self, number: usize) -> Option<usize> {
