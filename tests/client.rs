@@ -73,6 +73,8 @@ impl Odd {
                         return self;
                     }
                 }
+                // It was stopped, and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
             while let Some((frame, rest)) = split_frame(&input, self.msize).expect("a frame") {
