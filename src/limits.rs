@@ -21,6 +21,13 @@ pub const ACCEPTS: usize = 64;
 /// How long a client may take to say its Tversion. A real one says it at once.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Lines of the log about those of one kind who are hung up on as they come, in so much time; of more,
+/// only the number is written. Else who floods the server also fills the disk with its log. These are
+/// the numbers that Linux has for its own messages.
+pub const REFUSALS: usize = 10;
+/// See [`REFUSALS`].
+pub const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
 /// Messages of one client that are taken in one turn of the loop, so that a greedy client can't
 /// starve the others.
 pub const TURN: usize = 64;
@@ -102,7 +109,7 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 24] = [
+    let rows: [(&str, u64, &str); 25] = [
         (
             "clients",
             CLIENTS as u64,
@@ -115,6 +122,11 @@ pub fn table(session: &Limits) -> String {
         ),
         ("connections", ACCEPTS as u64, "taken in before those who are in have their turn"),
         ("handshake", HANDSHAKE.as_secs(), "seconds until a Tversion must have come"),
+        (
+            "refusals",
+            REFUSALS as u64,
+            "of a kind with a line in the log, in 5 seconds; others are counted",
+        ),
         ("first message", INITIAL_MSIZE.into(), "bytes of a message before a Tversion"),
         ("smallest msize", MIN_MSIZE.into(), "bytes; a smaller one is refused"),
         ("largest msize", session.msize.into(), "bytes; a larger one is answered with this"),

@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use styx::{NOFID, Tmsg, omode};
 use support::client::{Client, Failure, MSIZE};
@@ -187,6 +187,7 @@ fn a_ctl_inside_a_leg_takes_no_leg_out() {
     for _ in 0..2 {
         refused(client.write(&["m"], 0, b"x"), "empty control message");
     }
+    assert_eq!(client.sync(&["c"]), Ok(()), "a ctl has nothing to sync");
     // Past the ctl a write reaches both legs, so both are in service.
     assert_eq!(client.write(&["m"], 1, b"y"), Ok(1));
     for name in ["a", "b"] {
@@ -194,4 +195,54 @@ fn a_ctl_inside_a_leg_takes_no_leg_out() {
     }
     let open = client.on_open(&["m"], Some(omode::OREAD), |_, _| Ok(()));
     assert_eq!(open, Ok(()));
+}
+
+/// A crypt device on another one; and one whose file takes a part of a write.
+#[test]
+fn crypt_devices_of_crypt_devices_and_of_files_that_are_full() {
+    const HEADER: usize = 65536;
+    let (place, remote) = (Place::new(), FaultServer::start());
+    remote.tree().create("far", vec![0; HEADER + 4096], 0o644);
+    fs::write(place.root().join("a"), vec![0; 2 * HEADER + 4096]).expect("a new file");
+    let names = format!("bind #U /\nbind #k/fs /dev/fs\nmount -A {} /r\n", remote.dial());
+    let names = place.file("namespace", &names);
+    let program = serve(&place, "plan9").option("--namespace", names).start();
+    let mut client = mount(&program);
+    let key = |digit: &str| digit.repeat(64);
+    ctl(&mut client, &format!("crypt one /a {}", key("1"))).expect("a crypt device");
+    ctl(&mut client, &format!("crypt two /dev/fs/one {}", key("2"))).expect("one on it");
+    assert_eq!(client.write(&["two"], 512, &[b'x'; 1024]), Ok(1024));
+    assert_eq!(client.read(&["two"], 512, 1024), Ok(vec![b'x'; 1024]));
+    assert_ne!(client.read(&["one"], HEADER as u64 + 512, 512), Ok(vec![b'x'; 512]));
+    let held = fs::read(place.root().join("a")).expect("a file");
+    assert!(!held.windows(8).any(|bytes| bytes == [b'x'; 8]), "nothing of it can be read");
+
+    ctl(&mut client, &format!("crypt far /r/far {}", key("3"))).expect("a crypt device");
+    remote.tree().fault("far", Action::Write, Effect::Short(512), Some(1));
+    refused(client.write(&["far"], 0, &[b'x'; 1024]), "i/o error");
+    assert_eq!(client.write(&["far"], 0, &[b'x'; 1024]), Ok(1024));
+}
+
+/// Without `--root` it is a directory of the user's own; and a name space file may take in another.
+#[test]
+fn a_root_of_the_users_own_and_a_name_space_of_two_files() {
+    let place = Place::new();
+    place.file("more", "bind '#U/deep' /n/deep\n");
+    let names = place.file("namespace", "bind '#U' /\n. more\n");
+    let data = place.path().join("data");
+    let program = Serve::on("tcp!127.0.0.1!0")
+        .env("XDG_DATA_HOME", &data)
+        .option("--namespace", &names)
+        .start();
+    let root = data.join("dsfs");
+    let mode = fs::metadata(&root).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "nobody else's");
+    fs::create_dir(root.join("deep")).expect("ours");
+    fs::write(root.join("deep/a"), "inside").expect("ours");
+    let mut client = mount(&program);
+    ctl(&mut client, "cat c /n/deep/a").expect("it is found");
+    assert_eq!(client.read(&["c"], 0, 6), Ok(b"inside".to_vec()));
+    let serve = Serve::on("tcp!127.0.0.1!0").option("--root", place.root());
+    let ended = serve.option("--namespace", place.file("lacking", ". nowhere\n")).end();
+    assert!(ended.code == 1 && ended.stderr.contains("nowhere"), "{ended:?}");
 }

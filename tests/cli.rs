@@ -130,15 +130,22 @@ fn a_server_that_does_not_start_says_what_to_do() {
 fn what_is_no_9p_server_is_told_from_one() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = format!("tcp!127.0.0.1!{}", listener.local_addr().expect("it is bound").port());
-    let greetings: [&[u8]; 3] = [b"", b"SSH-2.0-OpenSSH_9.7\r\n", b"\x07\0\0\0\xff\xff\xff"];
+    // The last two are: one refuses to speak, and one would take messages of 100 bytes.
+    let greetings: [&[u8]; 5] = [
+        b"",
+        b"SSH-2.0-OpenSSH_9.7\r\n",
+        b"\x07\0\0\0\xff\xff\xff",
+        b"\x0b\0\0\0\x6b\xff\xff\x02\0no",
+        b"\x13\0\0\0\x65\xff\xff\x64\0\0\0\x06\x009P2000",
+    ];
     let server = std::thread::spawn(move || {
         for greeting in greetings {
             let (mut stream, _) = listener.accept().expect("a client");
             stream.write_all(greeting).expect("the client is there");
         }
     });
-    for _ in greetings {
-        fails(&["ls", "-a", &addr], 1, &[&addr, "9P2000 server"]);
+    for said in ["9P2000 server", "9P2000 server", "9P2000 server", "no", "messages of 100 bytes"] {
+        fails(&["ls", "-a", &addr], 1, &[&addr, said]);
     }
     server.join().expect("the server thread is well");
 }

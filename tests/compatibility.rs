@@ -2,6 +2,9 @@
 //! the sources name, the error texts, the dialects' rules and the limits. A change on one side only
 //! fails here, and says in which row.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -122,19 +125,8 @@ fn recorded(file: &str) -> BTreeSet<String> {
 
 /// The deviations that the sources name.
 fn known_to_the_sources() -> BTreeSet<String> {
-    fn look(dir: &Path, found: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(dir).expect("a directory of sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                look(&path, found);
-            } else if path.extension().is_some_and(|ext| ext == "rs") {
-                found.extend(ids(&fs::read_to_string(&path).expect("a source")));
-            }
-        }
-    }
     let mut found = BTreeSet::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    ["src", "styx/src"].iter().for_each(|dir| look(&root.join(dir), &mut found));
+    sources::for_each(&["src", "styx/src"], |text| found.extend(ids(text)));
     found
 }
 
@@ -334,6 +326,8 @@ fn the_limits_are_those_of_the_sources() {
         ("more than 1024 requests", 0, session.requests),
         ("more than 16384 clients", 0, limits::CLIENTS),
         ("more than 8192 clients", 0, limits::CLIENTS / limits::HANDSHAKES),
+        ("more than 10 of those", 0, limits::REFUSALS),
+        ("more than 10 of those", 0, limits::REFUSAL_TIME.as_secs() as usize),
         ("more than 32768 places", 0, limits::PLACES),
         ("a client that says no Tversion", 0, limits::HANDSHAKE.as_secs() as usize),
         ("more than 16 texts of `admin`", 0, limits::TEXTS),

@@ -28,6 +28,7 @@ use styx::{Tmsg, dm, omode};
 use ops::{Node, Ops, only};
 use support::client::{Client, Failure, MSIZE, Outcome};
 use support::program::Place;
+use support::random::Random;
 
 /// What is in every file outside, and in none inside.
 const SECRET: &[u8] = b"outside outside outside";
@@ -45,21 +46,6 @@ fn duration() -> Duration {
 
 /// How much longer it may take on a busy machine.
 const BUSY: Duration = Duration::from_secs(60);
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 /// Outside: the same names as inside, so that whoever comes there finds what it looks for.
 fn make_outside(place: &Place) -> PathBuf {
@@ -116,14 +102,14 @@ fn told_of(paths: &[PathBuf]) -> BTreeMap<PathBuf, String> {
 /// The host, who has a mind of his own: swaps what is there for a link that leads out, or for a
 /// FIFO, and back; moves directories; and puts back what clients have removed.
 fn swap(root: &Path, seed: u64, over: &AtomicBool) -> usize {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let root = open_dir(CWD, root).expect("the root is there");
     let exchange = |a: &OwnedFd, from: &str, b: &OwnedFd, to: &str| {
         renameat_with(a, from, b, to, RenameFlags::EXCHANGE).is_ok()
     };
     let mut swaps = 0;
     while !over.load(Ordering::Relaxed) {
-        let (name, other) = (random.of(&DIRS), random.of(&DIRS));
+        let (name, other) = (*random.pick(&DIRS), *random.pick(&DIRS));
         let link = format!("link {name}");
         if random.below(8) == 0 {
             swaps += usize::from(exchange(&root, name, &root, &link));
@@ -194,9 +180,9 @@ impl Tally {
 /// Does what clients do, over and over, to names that are being swapped.
 fn meddle(dial: &str, seed: u64, over: &AtomicBool, tally: &Tally) {
     let mut client = Client::mount(dial, MSIZE, "#U").unwrap();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     while !over.load(Ordering::Relaxed) {
-        let dir = random.of(&DIRS);
+        let dir = *random.pick(&DIRS);
         let path = match random.below(4) {
             0 => format!("{dir}/f"),
             1 => format!("{dir}/g"),
@@ -221,7 +207,7 @@ fn meddle_with<'a>(
     let dir = path.rsplit_once('/').expect("it is in a directory").0;
     match random.below(9) {
         0 | 1 => (&tally.read, read(client, path)),
-        2 => (&tally.written, write(client, path, random.of(&[0, omode::OTRUNC]))),
+        2 => (&tally.written, write(client, path, *random.pick(&[0, omode::OTRUNC]))),
         3 => (&tally.made, client.make(path, 0o644, INSIDE)),
         4 => {
             let made = client.create(path, 0o644, omode::OWRITE | omode::ORCLOSE);
@@ -231,7 +217,7 @@ fn meddle_with<'a>(
             let file = random.below(3) > 0;
             (&tally.removed, client.remove(if file { path } else { dir }))
         }
-        6 => (&tally.changed, client.rename(path, random.of(&["f", "g", "h", "link f"]))),
+        6 => (&tally.changed, client.rename(path, ["f", "g", "h", "link f"][random.below(4)])),
         7 => {
             let changes = [
                 only(|stat| stat.mode = 0o666),
@@ -240,7 +226,7 @@ fn meddle_with<'a>(
                 only(|stat| stat.gid = "daemon"),
                 only(|stat| stat.mode = dm::APPEND | 0o644),
             ];
-            (&tally.changed, client.wstat(path, random.of(&changes)))
+            (&tally.changed, client.wstat(path, *random.pick(&changes)))
         }
         _ => (&tally.listed, list(client, dir)),
     }

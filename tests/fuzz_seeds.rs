@@ -9,8 +9,8 @@ mod corpus;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use dsfs::integrity::Regions;
 use dsfs::integrity::log::Record;
+use dsfs::integrity::{self, Regions};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -59,6 +59,13 @@ fn namespace() {
 }
 
 #[test]
+fn config() {
+    let encode = |(dialect, text): (String, Vec<u8>)| integrity::config::encode(&dialect, &text);
+    let files = || ("devds|plan9", text()).prop_map(encode);
+    run("config", targets::config, prop_oneof![bytes(), files(), changed(files())]);
+}
+
+#[test]
 fn log() {
     let logs = (1..1u64 << 34, 1..4usize, any::<[u8; 32]>(), vec(0..64usize, 0..4));
     let files = logs.prop_map(|(length, legs, identity, marks)| {
@@ -68,7 +75,15 @@ fn log() {
         marks.for_each(|mark| mark_one(&mut record.marked, mark));
         record.file(&identity)
     });
-    run("log", targets::log, prop_oneof![bytes(), files.clone(), changed(files)]);
+    let records = files.clone().prop_map(record_of);
+    let records = prop_oneof![records.clone(), changed(records)];
+    run("log", targets::log, prop_oneof![bytes(), files.clone(), changed(files), records]);
+}
+
+/// The record in a new log, without its blocks.
+fn record_of(file: Vec<u8>) -> Vec<u8> {
+    let half = &file[..file.len() / 2];
+    half.chunks(integrity::log::BLOCK).map(|block| &block[20..]).collect::<Vec<_>>().concat()
 }
 
 fn mark_one(regions: &mut Regions, mark: usize) {

@@ -7,8 +7,6 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +14,7 @@ use styx::{Rmsg, Tmsg, omode};
 use support::client::Client;
 use support::fault_server::FaultServer;
 use support::program::{Place, Program, Serve, eventually};
+use support::terminal::Screen;
 
 /// How long a test waits for bytes that must come.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -334,48 +333,22 @@ fn a_server_that_is_gone_makes_unreachable_what_is_made_of_it() {
     }
 }
 
-/// A terminal of 80 columns and 24 rows: our end of it, and the program's.
-fn terminal() -> (fs::File, fs::File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{Winsize, tcsetwinsize};
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it is ours");
-    let name = ptsname(&ours, Vec::new()).expect("it has a name").into_string().expect("text");
-    let theirs = fs::File::options().read(true).write(true).open(name).expect("its other end");
-    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&theirs, size).expect("a size");
-    (ours.into(), theirs)
-}
-
 #[test]
 fn top_draws_in_a_terminal_until_q() {
     let place = place();
     let program = serve(&place).start();
     configure(&program, &["mirror m0 /a /b"]);
-    let (ours, theirs) = terminal();
+    let (mut screen, theirs) = Screen::new();
     let copy = || theirs.try_clone().expect("a second handle");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));
     command.args(["top", "-a", program.dial()]).stdin(copy()).stdout(copy()).stderr(copy());
     let mut top = Killed(command.spawn().expect("the program runs"));
     drop((command, theirs));
-    let drawn = Arc::new(Mutex::new(Vec::new()));
-    let (mut from, into) = (ours.try_clone().expect("a second handle"), drawn.clone());
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        // It ends with the program's end of the terminal.
-        while let Ok(count @ 1..) = from.read(&mut bytes) {
-            into.lock().expect("no thread panics").extend_from_slice(&bytes[..count]);
-        }
-    });
-    let shows = |text: &str| {
-        let drawn = drawn.lock().expect("no thread panics");
-        String::from_utf8_lossy(&drawn).contains(text).then_some(())
-    };
-    eventually("the device is drawn", || shows("ds/m0"));
+    eventually("the device is drawn", || screen.has("ds/m0").then_some(()));
     let mut steer = admin(&program);
     steer.write(&["ctl"], 0, b"fail m0 1").expect("understood");
-    eventually("what happens is drawn", || shows("degraded"));
-    (&ours).write_all(b"q").expect("it reads keys");
+    eventually("what happens is drawn", || screen.has("degraded").then_some(()));
+    screen.press("q");
     let status = eventually("it ends", || top.0.try_wait().expect("it is ours"));
     assert_eq!(status.code(), Some(0));
 }
@@ -521,6 +494,17 @@ fn a_trace_has_every_message_in_a_line_and_can_be_searched() {
 }
 
 #[test]
+fn a_trace_that_cant_be_written_is_told_of_once_and_ends_nothing() {
+    let program = serve(&place()).option("--trace", "/dev/full").start();
+    for _ in 0..3 {
+        let mut client = Client::mount(program.dial(), 8216, "").expect("it serves");
+        client.stat(&["ctl"]).expect("it lives");
+    }
+    let log = program.errors();
+    assert_eq!(log.matches("the trace can't be written").count(), 1, "{log}");
+}
+
+#[test]
 fn no_log_and_no_trace_has_a_key_or_what_is_in_a_file() {
     let place = place();
     let trace = place.path().join("trace");
@@ -528,7 +512,7 @@ fn no_log_and_no_trace_has_a_key_or_what_is_in_a_file() {
         .option("--dialect", "plan9")
         .option("--trace", &trace)
         .flag("-vv")
-        .variable("RUST_LOG", "trace")
+        .env("RUST_LOG", "trace")
         .start();
     let mut client = Client::mount(program.dial(), 8216, "").expect("the server is there");
     let mut ctl = |message: String| client.write(&["ctl"], 0, message.as_bytes());

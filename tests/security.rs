@@ -1,38 +1,27 @@
 //! docs/security.md against the sources: each test that it names exists.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 const DOCUMENT: &str = include_str!("../docs/security.md");
 
 /// The names of all tests in the sources.
 fn tests() -> BTreeSet<String> {
-    fn look(dir: &Path, found: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(dir).expect("a directory of sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                look(&path, found);
-            } else if path.extension().is_some_and(|ext| ext == "rs") {
-                let text = fs::read_to_string(&path).expect("a source");
-                let after = text.split("#[test]").skip(1);
-                found.extend(after.filter_map(|rest| {
-                    let (_, rest) = rest.split_once("fn ")?;
-                    Some(rest.split_once('(')?.0.to_owned())
-                }));
-                // proptest has its own form.
-                for block in text.split("proptest! {").skip(1) {
-                    let names = block.split("fn ").skip(1);
-                    found.extend(names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
-                }
-            }
-        }
-    }
     let mut found = BTreeSet::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    ["src", "tests", "styx/src", "styx/tests"]
-        .iter()
-        .for_each(|dir| look(&root.join(dir), &mut found));
+    sources::for_each(&["src", "tests", "styx/src", "styx/tests"], |text| {
+        let after = text.split("#[test]").skip(1);
+        found.extend(after.filter_map(|rest| {
+            let (_, rest) = rest.split_once("fn ")?;
+            Some(rest.split_once('(')?.0.to_owned())
+        }));
+        // proptest has its own form.
+        for block in text.split("proptest! {").skip(1) {
+            let names = block.split("fn ").skip(1);
+            found.extend(names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    });
     found
 }
 

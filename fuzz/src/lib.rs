@@ -8,7 +8,7 @@ use dsfs::ctl::{
     Command, Devices, Dialect, DiskDefaults, Keys, Pattern, line, parse, parse_saved, saved,
 };
 use dsfs::dial::Addr;
-use dsfs::integrity::log;
+use dsfs::integrity::{config, log};
 use dsfs::limits;
 use dsfs::namespace::{Table, file};
 
@@ -107,11 +107,44 @@ pub fn namespace(data: &[u8]) {
     let _ = Table::build("file", data, &variable, &mut include);
 }
 
-/// A log is refused, or what it says is written as a log that says the same.
+/// The configuration of a state directory is refused, or is what is written for its text; and what is
+/// written for any text reads back.
+pub fn config(data: &[u8]) {
+    for dialect in ["devds", "plan9"] {
+        if let Ok(text) = config::decode(data, dialect) {
+            assert_eq!(config::encode(dialect, text), data);
+        }
+        assert_eq!(config::decode(&config::encode(dialect, data), dialect), Ok(data));
+    }
+}
+
+/// A log is refused, or what it says is written as a log that says the same. So it is with these bytes
+/// as a record in sound blocks, since none would find a checksum.
 pub fn log(data: &[u8]) {
-    let Ok(found) = log::decode(data) else { return };
-    let again = log::decode(&found.record.file(&found.identity)).expect("it is ours");
-    assert_eq!((again.record, again.identity), (found.record, found.identity));
+    for file in [data, &in_blocks(data)] {
+        let Ok(found) = log::decode(file) else { continue };
+        let again = log::decode(&found.record.file(&found.identity)).expect("it is ours");
+        assert_eq!((again.record, again.identity), (found.record, found.identity));
+    }
+}
+
+/// A log whose first half is these bytes, with all that a block has beside its part of them.
+fn in_blocks(data: &[u8]) -> Vec<u8> {
+    const ROOM: usize = log::BLOCK - 20;
+    let half = data.len().div_ceil(ROOM).next_multiple_of(8).max(8);
+    let block = |index: usize| {
+        let mut block = vec![0; log::BLOCK];
+        block[4..8].copy_from_slice(b"dsWI");
+        block[8] = u8::from(index < half);
+        block[16..20].copy_from_slice(&(index as u32).to_le_bytes());
+        if let Some(part) = data.chunks(ROOM).nth(index) {
+            block[20..20 + part.len()].copy_from_slice(part);
+        }
+        let sum = crc32c::crc32c(&block[4..]);
+        block[..4].copy_from_slice(&sum.to_le_bytes());
+        block
+    };
+    (0..2 * half).map(block).collect::<Vec<_>>().concat()
 }
 
 /// A dial string or a network is refused, or is one that reads back as the same.

@@ -70,11 +70,6 @@ impl File {
     pub fn length(&self) -> u64 {
         self.length
     }
-
-    /// The most bytes that one message can carry to or from this file.
-    pub fn unit(&self) -> u32 {
-        self.unit
-    }
 }
 
 impl Client {

@@ -1,6 +1,6 @@
 //! `dsfs serve`: the server.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -170,11 +170,12 @@ impl Options {
                 .iter()
                 .map(|addr| format!("{addr}: metrics for Prometheus: {}", scrape_url(addr))),
         ) {
-            // Where standard output is a connection, a line of text would be no message.
-            match stdio {
-                true => eprintln!("{line}"),
-                false => println!("{line}"),
-            }
+            // Where standard output is a connection, a line of text would be no message. That nobody
+            // takes the line keeps nobody from being served.
+            let _ = match stdio {
+                true => writeln!(io::stderr(), "{line}"),
+                false => writeln!(io::stdout(), "{line}"),
+            };
         }
         server.run().map_err(Error::Server)
     }
@@ -416,8 +417,10 @@ pub(super) fn log_to_stderr(verbose: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let format = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        // It would tell standard error of an error in writing to it, and panic over the next one.
+        .log_internal_errors(false)
+        .with_writer(io::stderr);
     // In tests, another server of this process may have been first.
     let _ = format.try_init();
 }

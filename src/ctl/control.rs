@@ -64,21 +64,12 @@ impl Entry {
     }
 }
 
-/// A message that is being carried out.
+/// A message that is being carried out: whose it is, and what its next answer is for.
 #[derive(Debug)]
-struct Running<O> {
+struct Running<O, T> {
     owner: O,
     job: JobId,
-    source: Source,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Its inner files are being found.
-    Finding(Box<Finding>),
-    /// All is there but for its being saved.
-    Saving(Change),
+    what: T,
 }
 
 /// What is done when it is saved.
@@ -115,7 +106,9 @@ pub struct Control<O> {
     table: Table<Rc<Entry>>,
     disk: DiskDefaults,
     names: Rc<namespace::Table>,
-    running: Option<Running<O>>,
+    /// The message of which the inner files are being found, or else the one that is being saved.
+    finding: Option<Running<O, (Source, Finding)>>,
+    saving: Option<Running<O, Change>>,
     queue: VecDeque<(O, Message)>,
     finished: VecDeque<(O, Result<(), Ename>)>,
     jobs: u64,
@@ -150,7 +143,8 @@ impl<O: Copy> Control<O> {
             table: Table::new(dialect.rules().dir),
             disk: DiskDefaults::default(),
             names,
-            running: None,
+            finding: None,
+            saving: None,
             queue: VecDeque::new(),
             finished: VecDeque::new(),
             jobs: 0,
@@ -257,7 +251,7 @@ impl<O: Copy> Control<O> {
         message: Message,
         owner: O,
     ) -> Poll<Result<(), Ename>> {
-        if self.running.is_none() {
+        if !self.is_busy() {
             return self.carry_out(finder, message, owner);
         }
         if self.queue.len() >= limits::MESSAGES {
@@ -265,6 +259,10 @@ impl<O: Copy> Control<O> {
         }
         self.queue.push_back((owner, message));
         Poll::Pending
+    }
+
+    fn is_busy(&self) -> bool {
+        self.finding.is_some() || self.saving.is_some()
     }
 
     /// The next message that was pending and is over.
@@ -321,15 +319,8 @@ impl<O: Copy> Control<O> {
         let found = Vec::new();
         let names = self.names.clone();
         let finding = Finding { names, config, found, resolver: None, replaces, may_lack };
-        self.begin(owner, source, Stage::Finding(Box::new(finding)));
-        self.advance(finder)
-    }
-
-    fn begin(&mut self, owner: O, source: Source, stage: Stage) -> JobId {
         self.jobs += 1;
-        let job = JobId(self.jobs);
-        self.running = Some(Running { owner, job, source, stage });
-        job
+        self.advance(finder, Running { owner, job: JobId(self.jobs), what: (source, finding) })
     }
 
     /// The devices have changed, or will by this: that is saved before it is answered.
@@ -364,13 +355,10 @@ impl<O: Copy> Control<O> {
         let job = JobId(self.jobs);
         match finder.save(job, text, log) {
             Poll::Pending => {
-                self.running = Some(Running { owner, job, source, stage: Stage::Saving(change) });
+                self.saving = Some(Running { owner, job, what: change });
                 Poll::Pending
             }
-            Poll::Ready(result) => {
-                self.running = None;
-                Poll::Ready(self.install(change, result))
-            }
+            Poll::Ready(result) => Poll::Ready(self.install(change, result)),
         }
     }
 
@@ -401,14 +389,9 @@ impl<O: Copy> Control<O> {
 
     /// What came of a saving that was pending.
     pub fn saved(&mut self, finder: &mut impl Finder, job: JobId, result: Result<(), Ename>) {
-        let is_it = |running: &mut Running<O>| running.job == job;
-        let Some(Running { owner, stage: Stage::Saving(change), .. }) = self.running.take_if(is_it)
-        else {
-            return;
-        };
-        let result = self.install(change, result);
-        self.finished.push_back((owner, result));
-        self.begin_queued(finder);
+        let Some(saved) = self.saving.take_if(|saving| saving.job == job) else { return };
+        let result = self.install(saved.what, result);
+        self.end(finder, saved.owner, result);
     }
 
     /// Set when a mirror has something to be looked after.
@@ -464,57 +447,44 @@ impl<O: Copy> Control<O> {
 
     /// What came of a walk that was pending.
     pub fn walked(&mut self, finder: &mut impl Finder, job: JobId, walked: Walked) {
-        let Some(finding) = self.finding(job) else { return };
-        if let Some(resolver) = &mut finding.resolver {
+        let Some(mut message) = self.finding.take_if(|finding| finding.job == job) else { return };
+        if let Some(resolver) = &mut message.what.1.resolver {
             resolver.walked(walked);
         }
-        self.go_on(finder);
+        self.go_on(finder, message);
     }
 
     /// What came of an opening that was pending.
     pub fn opened(&mut self, finder: &mut impl Finder, job: JobId, opened: Result<File, Failure>) {
-        let rules = self.rules();
-        let Some(finding) = self.finding(job) else { return };
+        let Some(mut message) = self.finding.take_if(|finding| finding.job == job) else { return };
+        let finding = &mut message.what.1;
         let taken = match opened {
             Ok(file) => {
                 finding.take(Inner::File(file));
                 Ok(())
             }
-            Err(failure) => finding.lack(finding.name_error(failure, rules)),
+            Err(failure) => finding.lack(finding.name_error(failure, self.rules())),
         };
         match taken {
-            Ok(()) => self.go_on(finder),
-            Err(ename) => self.end(finder, Err(ename)),
+            Ok(()) => self.go_on(finder, message),
+            Err(ename) => self.end(finder, message.owner, Err(ename)),
         }
     }
 
-    fn finding(&mut self, job: JobId) -> Option<&mut Finding> {
-        match &mut self.running {
-            Some(Running { job: other, stage: Stage::Finding(finding), .. }) if *other == job => {
-                Some(finding)
-            }
-            _ => None,
+    fn go_on(&mut self, finder: &mut impl Finder, message: Running<O, (Source, Finding)>) {
+        let owner = message.owner;
+        if let Poll::Ready(result) = self.advance(finder, message) {
+            self.end(finder, owner, result);
         }
     }
 
-    fn go_on(&mut self, finder: &mut impl Finder) {
-        if let Some(Running { owner, .. }) = self.running
-            && let Poll::Ready(result) = self.advance(finder)
-        {
-            self.finished.push_back((owner, result));
-            self.begin_queued(finder);
-        }
-    }
-
-    fn end(&mut self, finder: &mut impl Finder, result: Result<(), Ename>) {
-        if let Some(running) = self.running.take() {
-            self.finished.push_back((running.owner, result));
-        }
+    fn end(&mut self, finder: &mut impl Finder, owner: O, result: Result<(), Ename>) {
+        self.finished.push_back((owner, result));
         self.begin_queued(finder);
     }
 
     fn begin_queued(&mut self, finder: &mut impl Finder) {
-        while self.running.is_none() {
+        while !self.is_busy() {
             let Some((owner, message)) = self.queue.pop_front() else { return };
             if let Poll::Ready(result) = self.carry_out(finder, message, owner) {
                 self.finished.push_back((owner, result));
@@ -523,15 +493,15 @@ impl<O: Copy> Control<O> {
     }
 
     /// Finds inner files until one is pending, or all are there and the device is made.
-    fn advance(&mut self, finder: &mut impl Finder) -> Poll<Result<(), Ename>> {
-        let Some(Running { owner, job, source, stage: Stage::Finding(mut finding) }) =
-            self.running.take()
-        else {
-            return Poll::Pending;
-        };
+    fn advance(
+        &mut self,
+        finder: &mut impl Finder,
+        message: Running<O, (Source, Finding)>,
+    ) -> Poll<Result<(), Ename>> {
+        let Running { owner, job, what: (source, mut finding) } = message;
         loop {
             let Some(name) = finding.config.inner.get(finding.found.len()) else {
-                return match self.found(finder, *finding)? {
+                return match self.found(finder, finding)? {
                     None => Poll::Ready(Ok(())),
                     Some(change) => self.save(finder, owner, source, change),
                 };
@@ -575,7 +545,7 @@ impl<O: Copy> Control<O> {
             };
             finding.lack(finding.name_error(failure, self.rules()))?;
         }
-        self.running = Some(Running { owner, job, source, stage: Stage::Finding(finding) });
+        self.finding = Some(Running { owner, job, what: (source, finding) });
         Poll::Pending
     }
 }

@@ -34,16 +34,6 @@ impl<D> Table<D> {
         Table { dirs: vec![Some(first)], made: 0 }
     }
 
-    /// How many devices there are in all.
-    pub fn len(&self) -> usize {
-        self.iter().count()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The number of the directory of this name.
     pub fn dir(&self, name: &str) -> Option<usize> {
         self.dirs.iter().position(|dir| dir.as_ref().is_some_and(|dir| dir.name == name))
@@ -104,10 +94,8 @@ impl<D> Table<D> {
             let new = Dir { name: dir.to_string(), serial: self.made, devices: Vec::new() };
             lowest_free(&mut self.dirs, new)
         });
-        let index = match &mut self.dirs[number] {
-            Some(dir) => lowest_free(&mut dir.devices, (name.to_string(), device)),
-            None => unreachable!("the directory was found or made just now"),
-        };
+        let dir = self.dirs[number].as_mut().expect("it was found or made just now");
+        let index = lowest_free(&mut dir.devices, (name.to_string(), device));
         Slot { dir: number, index }
     }
 

@@ -7,6 +7,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::{Connection, Readiness, Turn};
+use super::refusals::Refusal;
 use super::spare::is_out_of_descriptors;
 use super::stream::Stream;
 use super::{ACCEPT_PAUSE, CLIENT, GENERATION, INDEX, Server};
@@ -37,23 +38,27 @@ impl Server {
         for _ in 0..limits::ACCEPTS {
             let Some(listening) = self.listeners.get(listener) else { return };
             match listening.accept(&mut self.admission) {
-                Ok(Err(why)) => tracing::warn!("refused: {why}"),
+                Ok(Err(why)) => self.refusals.tell(Refusal::Stranger, why),
                 Ok(Ok(_)) if self.clients.len() >= self.most_clients => {
-                    tracing::warn!("refused: {} clients are connected", self.clients.len());
+                    let connected = self.clients.len();
+                    let why = format_args!("{connected} clients are connected");
+                    self.refusals.tell(Refusal::OverBound, why);
                 }
                 Ok(Ok(stream)) => {
                     if let Err(error) = self.admit(stream, false) {
-                        tracing::warn!(%error, "a client could not be admitted");
+                        self.refusals.tell(Refusal::NotAccepted, error);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if is_out_of_descriptors(&error) && self.refuse(listener) => {
-                    tracing::warn!("refused: {error}; ulimit -n says how many there may be");
+                    let why = format_args!("{error}; ulimit -n says how many there may be");
+                    self.refusals.tell(Refusal::NotAccepted, why);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no more clients can be accepted for now");
+                    let why = format_args!("no more clients can be accepted for now: {error}");
+                    self.refusals.tell(Refusal::NotAccepted, why);
                     self.resting = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -100,7 +105,8 @@ impl Server {
             && let Some(index) =
                 handshakes.pop_front().and_then(|(_, token)| awaited(clients, token))
         {
-            tracing::warn!("a client is hung up on: {most} others say nothing either");
+            let why = format_args!("a silent client: {most} others say nothing either");
+            self.refusals.tell(Refusal::Silent, why);
             self.dismiss(index);
         }
         self.handshakes.push_back((Instant::now() + limits::HANDSHAKE, token));

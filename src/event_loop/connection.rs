@@ -24,6 +24,10 @@ use crate::tree::{ClientId, File, Payload, Visit, World};
 const LEAST_READ: usize = 64 * 1024;
 const MOST_READ: usize = MAX_MSIZE as usize + LEAST_READ;
 
+/// After so many bytes of requests the replies that are there are sent, and not only at the end of the
+/// turn: then a client that writes sends more while the rest of what it sent is dealt with.
+const ANSWER_AFTER: usize = 192 * 1024;
+
 /// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
 /// many as there are clients at work at the same time on a small machine. An idle client has none.
 const SPARE_BUFFERS: usize = 32;
@@ -313,9 +317,11 @@ impl<S: Stream> Connection<S> {
         listen: bool,
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
-        let (mut taken, mut moved) = (0, 0);
-        buffers.lend(&mut self.input);
+        let (mut taken, mut moved, mut unanswered) = (0, 0, 0);
+        // In the opposite order of their giving back, so that each is used for what it was used for
+        // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
+        buffers.lend(&mut self.input);
         loop {
             let mut done = 0;
             while let Some((frame, _)) =
@@ -334,6 +340,11 @@ impl<S: Stream> Connection<S> {
                 done += frame.len();
                 taken += 1;
                 moved += frame.len() + self.outgoing.bytes.len() - before;
+                unanswered += frame.len();
+                if unanswered > ANSWER_AFTER {
+                    unanswered = 0;
+                    self.outgoing.send(&self.stream)?;
+                }
             }
             self.input.take_off(done);
             if !self.readable || self.ended || !listen {

@@ -11,6 +11,7 @@ mod links;
 mod listen;
 pub mod logs;
 mod manager;
+mod refusals;
 mod reload;
 mod scrapes;
 mod spare;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -52,6 +54,7 @@ use host::Host;
 use links::Link;
 use listen::Listener;
 use logs::Logs;
+use refusals::Refusals;
 use reload::Reload;
 pub use reload::Reread;
 use scrapes::Scrapes;
@@ -74,6 +77,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// exported root may take. What the one has too much of is left for the other, for devices and for
 /// what is open for a moment.
 const SHARE: (usize, usize) = (3, 4);
+
+/// What to say where openat2(2) is not there, by which names are kept in the root.
+const NO_OPENAT2: &str = "the server needs openat2(2), which a filter of system calls refuses here (of systemd, \
+                          RestrictSUIDSGID= and DynamicUser= do), or which this kernel does not have";
 
 /// What a server is to be.
 #[derive(Debug)]
@@ -109,6 +116,7 @@ pub struct Server {
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
+    refusals: Refusals,
     scrapes: Scrapes,
     spare: Spare,
     /// Listeners that rest until this time.
@@ -204,12 +212,16 @@ impl Server {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let root = Root::open(&options.root, options.settings.read_only).map_err(|error| {
-            named(&options.root.display(), error, "--root names a directory that is there")
+            let what = match Errno::from_io_error(&error) {
+                Some(Errno::NOSYS) => NO_OPENAT2,
+                _ => "--root names a directory that is there",
+            };
+            named(&options.root.display(), error, what)
         })?;
         let export = match options.settings.export {
             true => {
                 let export = HostFs::new(&root);
-                let what = "--export needs openat2(2) for --root";
+                let what = "without --export the server can do without it";
                 Some(export.map_err(|error| named(&options.root.display(), error, what))?)
             }
             false => None,
@@ -251,6 +263,7 @@ impl Server {
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
+            refusals: Refusals::default(),
             scrapes: Scrapes::default(),
             spare: Spare::new(),
             resting: None,
@@ -488,7 +501,8 @@ impl Server {
                 CLIENT => self.happened(event),
                 SCRAPES => {
                     let (number, now) = (token & INDEX, self.host.now);
-                    self.scrapes.accept(number, &mut self.admission, self.poll.registry(), now);
+                    let entrance = (&mut self.admission, &mut self.refusals);
+                    self.scrapes.accept(number, entrance, self.poll.registry(), now);
                 }
                 SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
@@ -499,6 +513,7 @@ impl Server {
         self.events = Some(events);
         self.end_handshakes();
         self.scrapes.end_overdue(self.host.now);
+        self.refusals.look(self.host.now);
         self.take_turns();
         self.buffers.look(self.host.now);
         self.finish_jobs();
@@ -528,7 +543,7 @@ impl Server {
         }
         let links = self.host.links.iter().filter_map(Link::deadline);
         let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let links = links.chain(self.scrapes.deadline());
+        let links = links.chain(self.scrapes.deadline()).chain(self.refusals.deadline());
         let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
         let next = links.chain(own.into_iter().flatten()).min();
         next.map(|at| at.saturating_duration_since(Instant::now()))

@@ -13,6 +13,7 @@ use styx::buffer::Buffer;
 use super::admission::Admission;
 use super::connection::Stream as _;
 use super::listen::Listener;
+use super::refusals::{Refusal, Refusals};
 use super::stream::Stream;
 use super::{SCRAPE, SCRAPES};
 use crate::dial::Addr;
@@ -118,15 +119,18 @@ impl Scrapes {
     pub fn accept(
         &mut self,
         listener: usize,
-        admission: &mut Admission,
+        (admission, refusals): (&mut Admission, &mut Refusals),
         registry: &Registry,
         now: Instant,
     ) {
         while let Some(listener) = self.listeners.get(listener) {
             match listener.accept(admission) {
-                Ok(Err(why)) => tracing::warn!("refused, at the metrics: {why}"),
+                Ok(Err(why)) => {
+                    refusals.tell(Refusal::Stranger, format_args!("at the metrics: {why}"));
+                }
                 Ok(Ok(_)) if self.clients.len() >= limits::SCRAPES => {
-                    tracing::warn!("refused: {} others ask for metrics", limits::SCRAPES);
+                    let why = format_args!("{} others ask for metrics", limits::SCRAPES);
+                    refusals.tell(Refusal::OverBound, why);
                 }
                 Ok(Ok(mut stream)) => {
                     let entry = self.clients.vacant_entry();

@@ -44,11 +44,14 @@ impl Root {
     /// The root at a path of the host. With `read_only`, files are opened for reading only.
     ///
     /// # Errors
-    /// If it is no directory that can be opened.
+    /// If it is no directory that can be opened; ENOSYS if openat2(2) is not there, or is refused as
+    /// if it were not: each name would then look like one that is not there.
     pub fn open(path: &Path, read_only: bool) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Root { dir: Arc::new(dir), changes: Arc::default(), read_only, trial: false })
+        let root = Root { dir: Arc::new(dir), changes: Arc::default(), read_only, trial: false };
+        root.look(&[])?;
+        Ok(root)
     }
 
     pub(super) fn dir(&self) -> BorrowedFd<'_> {

@@ -83,11 +83,6 @@ impl Regions {
         span.all(|region| self.has(region))
     }
 
-    /// Whether one of these is in it.
-    pub fn has_any(&self, mut span: Range<usize>) -> bool {
-        span.any(|region| self.has(region))
-    }
-
     /// Adds regions; those that there are not are passed over.
     pub fn add(&mut self, span: Range<usize>) {
         for region in span.start..span.end.min(self.len) {

@@ -352,6 +352,20 @@ mod tests {
         }
 
         #[test]
+        fn a_sound_block_that_says_what_cant_be_is_refused(old in record()) {
+            let good = old.file(&IDENTITY);
+            // The number of legs, the length of a region, a leg's state, its reason and its flags.
+            let first = HEADER;
+            for (at, byte) in [(5, 9), (16, 1), (first, 4), (first + 1, 113), (first + 2, 2)] {
+                let mut file = good.clone();
+                file[BLOCK_HEADER + at] = byte;
+                let sum = crc32c::crc32c(&file[4..BLOCK]);
+                file[..4].copy_from_slice(&sum.to_le_bytes());
+                prop_assert!(matches!(decode(&file), Err(LogError::Nonsense(_))), "byte {at}");
+            }
+        }
+
+        #[test]
         fn any_bytes_are_taken_or_refused(mut file in prop::collection::vec(any::<u8>(), 0..9000)) {
             prop_assert!(decode(&file).is_err());
             file.resize(8192, 0);

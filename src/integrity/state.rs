@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::config;
 use super::log::{Found, Identity, LogError, MAX_LOG, Record, decode};
 
 const LOCK: &str = "lock";
@@ -21,10 +22,6 @@ const UNFINISHED: &str = ".new";
 
 /// The longest configuration: that of a saved ctl, and its first line.
 const MAX_CONFIG: u64 = 8 * 1024 * 1024;
-
-/// The first word of the configuration, and its version.
-const SIGNATURE: &str = "dsfs-state";
-const VERSION: u32 = 1;
 
 /// Why a state directory is refused.
 #[derive(Debug, Error)]
@@ -162,28 +159,10 @@ impl StateDir {
     pub fn config(&self) -> Result<Vec<u8>, StateError> {
         let path = self.config_path();
         let bytes = read_bounded(&path, MAX_CONFIG).map_err(at(&path))?;
-        let refused = |why: &str| StateError::Config { path: path.clone(), why: why.into() };
-        let end = bytes.iter().position(|&byte| byte == b'\n');
-        let (line, text) = bytes.split_at(end.map_or(0, |end| end + 1));
-        let line = std::str::from_utf8(line).unwrap_or_default();
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [SIGNATURE, version, dialect, length, sum] = words[..] else {
-            return Err(refused("it is no saved configuration of dsfs"));
-        };
-        if version != VERSION.to_string() {
-            return Err(refused(&format!(
-                "its format is version {version}, and this dsfs knows version {VERSION}"
-            )));
+        match config::decode(&bytes, self.dialect) {
+            Ok(text) => Ok(text.to_vec()),
+            Err(why) => Err(StateError::Config { path, why }),
         }
-        let prefix = &line[..line.rfind(sum).unwrap_or(0)];
-        let found = crc32c::crc32c_append(crc32c::crc32c(prefix.as_bytes()), text);
-        if length != text.len().to_string() || sum != format!("{found:08x}") {
-            return Err(refused("it is damaged"));
-        }
-        if dialect != self.dialect {
-            return Err(refused(&format!("it was saved with --dialect {dialect}")));
-        }
-        Ok(text.to_vec())
     }
 
     /// Puts a configuration in place of the one there is. When this returns it is on stable
@@ -192,10 +171,7 @@ impl StateDir {
     /// # Errors
     /// If a file can't be written.
     pub fn save_config(&self, text: &str) -> Result<(), StateError> {
-        let name = self.dialect;
-        let prefix = format!("{SIGNATURE} {VERSION} {name} {} ", text.len());
-        let sum = crc32c::crc32c_append(crc32c::crc32c(prefix.as_bytes()), text.as_bytes());
-        self.put(&self.config_path(), format!("{prefix}{sum:08x}\n{text}").as_bytes())
+        self.put(&self.config_path(), &config::encode(self.dialect, text.as_bytes()))
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), StateError> {
@@ -391,6 +367,12 @@ mod tests {
         fs::copy(dir.log_path(&key()), dir.log_path(&other)).expect("copied");
         let stolen = dir.open_log(&other, 2 << 30, 2, false);
         assert!(matches!(stolen, Err(StateError::OtherLog { .. })));
+        let legs = dir.open_log(&key(), 2 << 30, 3, true);
+        assert!(matches!(legs, Err(StateError::Log { .. })), "of two legs, not of three");
+        for long in [MAX_LOG + 1, MAX_LOG + 2] {
+            fs::write(dir.log_path(&other), vec![0; long as usize]).expect("written");
+            assert!(matches!(dir.read_log(&other), Err(StateError::File { .. })), "{long} bytes");
+        }
         fs::write(dir.log_path(&key()), "something else").expect("written");
         let damaged = dir.open_log(&key(), 1 << 20, 2, false);
         assert!(matches!(damaged, Err(StateError::Log { .. })));

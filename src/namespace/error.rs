@@ -99,12 +99,6 @@ impl NameError {
         &self.failure
     }
 
-    /// How many of the name's elements (`..` counts, `.` does not) are shown: those up to the one
-    /// that failed.
-    pub fn elements(&self) -> usize {
-        self.elements
-    }
-
     /// The text in dialect devds (docs/compatibility.md, "Names of inner files"); at most 127 bytes.
     pub fn devds(&self) -> String {
         let (text, shown) = self.failure.text();

@@ -14,7 +14,7 @@ use nom::combinator::{eof, map, not, opt, value};
 use nom::error::{ErrorKind, ParseError};
 use nom::multi::{fold_many1, many0};
 use nom::sequence::preceded;
-use nom::{IResult, Parser};
+use nom::{Finish, IResult, Parser};
 use thiserror::Error;
 
 use crate::dial::BadDial;
@@ -178,11 +178,7 @@ fn words(line: &str, variable: Variable<'_>) -> Result<Vec<String>, Reason> {
         return Ok(Vec::new());
     }
     let words = many0(preceded(blanks(), |input| word(input, variable, &room))).parse(line);
-    let words = match words {
-        Ok((_, words)) => words,
-        Err(nom::Err::Error(reason) | nom::Err::Failure(reason)) => return Err(reason),
-        Err(nom::Err::Incomplete(_)) => return Err(Reason::Words),
-    };
+    let (_, words) = words.finish()?;
     let control = words.iter().flat_map(|word| word.chars()).find(|&c| c < ' ' || c == '\x7f');
     control.map_or(Ok(words), |c| Err(Reason::Control(c)))
 }

@@ -194,11 +194,26 @@ impl Run<'_> {
                 return Err(at(Reason::TooManyLines));
             }
             self.lines += 1;
-            if let Op::Include(name) = &line.op {
-                let text = self.included(name, depth).map_err(at)?;
-                self.file(name, &text, depth + 1)?;
-            } else {
-                self.line(&line.op).map_err(at)?;
+            let (ignore, done) = match &line.op {
+                Op::Include(name) => {
+                    let text = self.included(name, depth).map_err(at)?;
+                    self.file(name, &text, depth + 1)?;
+                    continue;
+                }
+                Op::Bind { flags, new, old } => (flags.ignore, self.bind(*flags, new, old)),
+                Op::Mount { flags, authless, dial, old, spec } => {
+                    let (dial, aname) = (dial.clone(), spec.clone());
+                    let remote = Remote { dial, aname, authless: *authless, ignore: flags.ignore };
+                    (flags.ignore, self.mount(*flags, remote, old))
+                }
+                Op::Unmount { ignore, new, old } => (*ignore, self.unmount(new.as_deref(), old)),
+                Op::Cd(dir) => (false, self.path(dir).map(|dir| self.cwd = dir)),
+            };
+            match done {
+                // A bound is no failure of the line's own, which it could ask to be passed over.
+                Err(Reason::NothingThere(_) | Reason::NotMounted(_) | Reason::NotInUnion(..))
+                    if ignore => {}
+                done => done.map_err(at)?,
             }
         }
         Ok(())
@@ -213,29 +228,6 @@ impl Run<'_> {
         }
         self.includes += 1;
         (self.include)(name).map_err(|why| Reason::Include(name.to_owned(), why))
-    }
-
-    fn line(&mut self, op: &Op) -> Result<(), Reason> {
-        let (ignore, done) = match op {
-            Op::Bind { flags, new, old } => (flags.ignore, self.bind(*flags, new, old)),
-            Op::Mount { flags, authless, dial, old, spec } => {
-                let (dial, aname) = (dial.clone(), spec.clone());
-                let remote = Remote { dial, aname, authless: *authless, ignore: flags.ignore };
-                (flags.ignore, self.mount(*flags, remote, old))
-            }
-            Op::Unmount { ignore, new, old } => (*ignore, self.unmount(new.as_deref(), old)),
-            Op::Cd(dir) => (false, self.path(dir).map(|dir| self.cwd = dir)),
-            Op::Include(_) => (false, Ok(())),
-        };
-        match done {
-            // A bound is no failure of the line's own, which it could ask to be passed over.
-            Err(Reason::NothingThere(_) | Reason::NotMounted(_) | Reason::NotInUnion(..))
-                if ignore =>
-            {
-                Ok(())
-            }
-            done => done,
-        }
     }
 
     /// The absolute path that `name` means.
@@ -262,16 +254,12 @@ impl Run<'_> {
 
     /// What the source of a bind means now.
     fn source(&self, name: &str) -> Result<Vec<Member>, Reason> {
-        match path::sharp(name) {
-            Some(Ok((tree, from))) => {
-                let mut path = Vec::new();
-                path::append(&mut path, name, from);
-                within_bounds(&path)?;
-                Ok(vec![Member { target: Target { tree, path }, create: false }])
-            }
-            Some(Err(_)) => Err(Reason::NoDevice(name.to_owned())),
-            None => self.seen(&self.path(name)?),
-        }
+        // A sharp name that is none was refused with its line.
+        let Some(Ok((tree, from))) = path::sharp(name) else { return self.seen(&self.path(name)?) };
+        let mut path = Vec::new();
+        path::append(&mut path, name, from);
+        within_bounds(&path)?;
+        Ok(vec![Member { target: Target { tree, path }, create: false }])
     }
 
     fn bind(&mut self, flags: Flags, new: &str, old: &str) -> Result<(), Reason> {

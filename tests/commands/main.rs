@@ -140,6 +140,16 @@ fn devices_are_made_listed_read_and_written() {
 }
 
 #[test]
+fn a_file_of_the_exported_root_is_removed() {
+    let place = Place::new();
+    fs::write(place.root().join("f"), "x").expect("a new file");
+    let serve = Serve::on("tcp!127.0.0.1!0").flag("--export").option("--root", place.root());
+    let server = Server { program: serve.start(), place };
+    assert_eq!(server.ok(&["rm", "-A", "#U", "f"]), "");
+    assert!(!server.place.root().join("f").exists());
+}
+
+#[test]
 fn a_long_listing_has_inferno_s_columns() {
     let server = Server::start();
     server.ok(&["ctl", "cat", "c0", "/chunk0", "/chunk1"]);

@@ -2,19 +2,17 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use super::Server;
 use super::support::program::eventually;
-use super::support::terminal::terminal;
+use super::support::terminal::Screen;
 
 /// Writes a byte at a time for as long as it takes until the terminal shows something.
 #[test]
 fn a_long_write_says_how_far_it_is_and_a_pipe_hears_nothing() {
     let server = Server::start();
     server.ok(&["ctl", "cat", "c0", "/chunk0"]);
-    let (mut ours, theirs) = terminal();
+    let (screen, theirs) = Screen::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_dsfs"))
         .args(["write", "c0", "--msize", "256", "-a", server.program.dial()])
         .env("TERM", "xterm")
@@ -23,15 +21,6 @@ fn a_long_write_says_how_far_it_is_and_a_pipe_hears_nothing() {
         .stderr(theirs)
         .spawn()
         .expect("the program runs");
-    let shown = Arc::new(Mutex::new(String::new()));
-    let showing = shown.clone();
-    let reader = thread::spawn(move || {
-        let mut room = [0; 4096];
-        // The end of a terminal whose other side is closed is an error.
-        while let Ok(read @ 1..) = ours.read(&mut room) {
-            showing.lock().expect("no panic").push_str(&String::from_utf8_lossy(&room[..read]));
-        }
-    });
     let mut stdin = child.stdin.take().expect("it is a pipe");
     let mut left = 8192 / 8;
     eventually("the terminal shows how much is done", || {
@@ -40,12 +29,11 @@ fn a_long_write_says_how_far_it_is_and_a_pipe_hears_nothing() {
             left -= 1;
             stdin.write_all(&[1; 8]).expect("it reads");
         }
-        shown.lock().expect("no panic").contains("B/s").then_some(())
+        screen.has("B/s").then_some(())
     });
     drop(stdin);
     assert!(child.wait().expect("it is ours").success());
-    reader.join().expect("the thread is well");
-    let shown = shown.lock().expect("no panic");
+    let shown = screen.all();
     let last = shown.rsplit('\r').find(|line| line.contains("B/s")).expect("it was seen");
     assert!(last.contains(" KiB, ") || last.contains(" B, "), "{shown:?}");
 

@@ -208,6 +208,11 @@ impl Real {
         }
     }
 
+    /// Each write is on stable storage before it is over, from now on.
+    pub fn sync_writes(&mut self) {
+        self.transfers.sync_writes();
+    }
+
     /// The owner of `id` no longer waits; whether its transfer was dropped.
     pub fn cancel(&mut self, id: usize) -> bool {
         self.transfers.cancel(&mut self.disk, id)

@@ -315,6 +315,26 @@ proptest! {
     }
 }
 
+/// Whether the files take it at once or later.
+#[test]
+fn with_sync_a_write_is_over_when_each_file_has_been_synced() {
+    let shape = Shape::Cat(vec![Shape::File(100), Shape::File(100)]);
+    for dialect in Dialect::ALL {
+        let mut scene = Scene::new(dialect, &shape);
+        scene.real.sync_writes();
+        let (_, device) = scene.devices[0].clone();
+        for (late, steps) in [(false, 2), (true, 4)] {
+            scene.real.disk.late = late;
+            assert_eq!(scene.real.write(&device, 90, &[7; 20], 0), None);
+            for _ in 0..steps {
+                assert_eq!(scene.real.next_finished(), None);
+                assert!(scene.real.step(0));
+            }
+            assert_eq!(scene.real.next_finished(), Some((0, Ok(Finished::Wrote(20)))));
+        }
+    }
+}
+
 /// Every kind alone, read and written at and across every boundary, byte by byte around it.
 #[test]
 fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {

@@ -13,6 +13,7 @@ use styx::{Qid, Stat, dm, enames, omode};
 
 use crate::ops::{Node, Ops, only, refused};
 use crate::support::client::{Client, Entry, Outcome};
+use crate::support::random::Random;
 
 /// Runs in one test, unless one is asked for.
 const RUNS: u64 = 12;
@@ -21,26 +22,6 @@ const STEPS: usize = 500;
 const CLIENTS: usize = 3;
 /// Names are few, so that they meet.
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "two words", "\u{fc}"];
-
-/// Xorshift64*: all that is needed here, and the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 #[derive(Debug)]
 struct File {
@@ -244,7 +225,7 @@ impl Run {
     fn walk(&mut self, client: usize, fid: usize) {
         let Fid { number: from, file: mut at, mode, .. } = self.world.fids[client][fid];
         let names: Vec<&str> = (0..self.random.below(4))
-            .map(|_| if self.random.chance(15) { ".." } else { self.random.of(&NAMES) })
+            .map(|_| if self.random.chance(15) { ".." } else { *self.random.pick(&NAMES) })
             .collect();
         let newfid = self.clients[client].fid();
         let reply = self.clients[client].walk(from, newfid, &names);
@@ -303,9 +284,9 @@ impl Run {
     }
 
     fn create(&mut self, client: usize, fid: usize) {
-        let name = self.random.of(&NAMES);
+        let name = *self.random.pick(&NAMES);
         let bits = [0, 0, 0, 0, dm::APPEND, dm::EXCL, dm::TMP, dm::DIR, dm::DIR, dm::DIR];
-        let perm = self.random.of(&bits) | self.random.of(&[0o666, 0o777, 0o640, 0o200]);
+        let perm = *self.random.pick(&bits) | *self.random.pick(&[0o666, 0o777, 0o640, 0o200]);
         let mode = self.mode(perm & dm::DIR != 0);
         let number = self.world.fids[client][fid].number;
         let asked = styx::Tmsg::Create { fid: number, name, perm, mode };
@@ -325,7 +306,7 @@ impl Run {
         let extra = if self.random.chance(10) { omode::ORCLOSE } else { 0 };
         let extra = extra | if self.random.chance(10) { omode::OTRUNC } else { 0 };
         let access = [omode::OREAD, omode::OWRITE, omode::ORDWR, omode::ORDWR, omode::OEXEC];
-        self.random.of(&access) | extra
+        *self.random.pick(&access) | extra
     }
 
     fn open(&mut self, client: usize, fid: usize) {
@@ -405,7 +386,7 @@ impl Run {
             let bits = if target.is_dir() {
                 dm::DIR
             } else {
-                self.random.of(&[0, 0, dm::APPEND, dm::TMP])
+                *self.random.pick(&[0, 0, dm::APPEND, dm::TMP])
             };
             // An open file goes on as it was opened, which this model does not know.
             let bits = if target.is_dir() || self.anyone_has_open(file) {
@@ -413,7 +394,7 @@ impl Run {
             } else {
                 bits
             };
-            stat.mode = bits | self.random.of(&[0o777, 0o644, 0o400]);
+            stat.mode = bits | *self.random.pick(&[0o777, 0o644, 0o400]);
         }
         if self.random.chance(30) {
             stat.mtime = self.random.below(2_000_000_000) as u32;
@@ -458,7 +439,7 @@ impl Run {
 
     fn rename(&mut self, client: usize, fid: usize) {
         let Fid { number, file, .. } = self.world.fids[client][fid];
-        let name = self.random.of(&NAMES);
+        let name = *self.random.pick(&NAMES);
         let came = self.clients[client].wstat_fid(number, only(|stat| stat.name = name));
         let target = &self.world.files[file];
         let siblings = &self.world.files[target.parent].children;
@@ -529,7 +510,7 @@ fn run(seed: u64) {
     let root = File::new(ROOT, "/", dm::DIR | 0o755);
     let start = Fid { number: 0, file: ROOT, mode: None, claims: false };
     let mut run = Run {
-        random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        random: Random::new(seed),
         world: World { files: vec![root], fids: vec![vec![start]; CLIENTS] },
         clients: (0..CLIENTS).map(|_| node.another()).collect(),
     };

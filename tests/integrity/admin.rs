@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use styx::{NOFID, Rmsg, Tmsg, VERSION, omode};
 
-use crate::place::{Lab, admin, log, status, text, wait_for};
+use crate::place::{Lab, admin, ctl, ds, log, status, text, wait_for};
 use crate::support::client::{Client, Failure};
-use crate::support::program::eventually;
+use crate::support::program::{Program, eventually};
 
 #[test]
 fn the_tree_lists_its_files_and_refuses_what_it_must() {
@@ -29,6 +29,7 @@ fn the_tree_lists_its_files_and_refuses_what_it_must() {
         ("rate fast", "a number of bytes"),
         ("explode m0", "the verbs"),
         ("", "the verbs"),
+        (&"resync ".repeat(600), "count"),
     ] {
         let Err(Failure::Error(said)) = admin(&program, message) else { panic!("{message}") };
         assert!(said.contains(expected) || said.contains("resync, verify"), "{message}: {said}");
@@ -114,10 +115,69 @@ fn status_says_how_far_a_verify_is_and_how_long_is_left() {
     let ["verified", verified, "left", left] = words[words.len() - 4..] else { panic!("{line}") };
     let verified: u64 = verified.parse().expect("bytes");
     assert!(verified < 1 << 20 && left == format!("{}s", 256 - verified / 4096), "{line}");
+    let mut client = Client::mount(program.dial(), 8216, "admin").expect("a client");
+    let devices = text(&mut client, "devices").expect("read");
+    assert!(devices.contains(" verified "), "{devices}");
     let again = admin(&program, "verify m0").expect_err("it is under way");
     assert!(again.to_string().contains("under way already"), "{again}");
     admin(&program, "rate 67108864").expect("understood");
     eventually("the log says what was found", || {
         log(&program).contains("ds/m0: verify: legs in service are equal").then_some(())
+    });
+}
+
+#[test]
+fn devices_says_what_is_deleted_what_is_missing_and_what_is_a_ctl() {
+    let lab = Lab::new();
+    let serve = || lab.serve().option("--dialect", "plan9");
+    let program = serve().start();
+    ctl(&program, "mirror m0 c0 c1");
+    ctl(&program, "cat both /dev/fs/ctl c1");
+    ctl(&program, "part p0 c1 0 100");
+    let mut open = ds(&program);
+    open.open_both(&["p0"]).expect("open");
+    ctl(&program, "del p0");
+    let devices = |program: &Program| {
+        let mut client = Client::mount(program.dial(), 8216, "admin").expect("a client");
+        text(&mut client, "devices").expect("read")
+    };
+    let said = devices(&program);
+    assert!(said.contains("fs/p0 part length 100 state deleted"), "{said}");
+    assert!(said.contains("/dev/fs/ctl ctl length 0 state ok"), "{said}");
+    drop(program);
+    std::fs::remove_file(lab.chunk(0)).expect("ours");
+    let said = devices(&serve().start());
+    assert!(said.contains("c0 file length 1048576 state missing"), "{said}");
+}
+
+/// Sends so many reads of event, of which nothing comes while nothing happens.
+fn wait_for_events(client: &mut Client, count: usize) {
+    let fid = client.walk_to(&["event"]).expect("a fid");
+    client.rpc(&Tmsg::Open { fid, mode: omode::OREAD }).expect("open");
+    for _ in 0..count {
+        client.post(&Tmsg::Read { fid, offset: 0, count: 1000 }).expect("sent");
+    }
+}
+
+#[test]
+fn reads_of_event_that_wait_have_a_bound() {
+    const EACH: usize = 1000;
+    let program = Lab::new().serve().start();
+    let mount = || Client::mount(program.dial(), 8216, "admin").expect("a client");
+    let mut waiting = [(); 4].map(|()| mount());
+    for client in &mut waiting {
+        wait_for_events(client, EACH);
+        // It is answered after what came before it has been taken.
+        client.stat(&["event"]).expect("an answer");
+    }
+    let mut last = mount();
+    wait_for_events(&mut last, 4096 - 4 * EACH + 1);
+    let refused = last.receive().expect("an answer");
+    assert!(format!("{refused:?}").contains("too many reads of event"), "{refused:?}");
+    drop(waiting);
+    eventually("there is room again", || {
+        let mut client = mount();
+        wait_for_events(&mut client, 1);
+        client.stat(&["event"]).is_ok().then_some(())
     });
 }

@@ -51,6 +51,20 @@ fn a_leg_that_is_too_short_is_out_and_can_be_replaced() {
 }
 
 #[test]
+fn where_all_legs_are_shorter_the_mirror_is() {
+    let lab = Lab::new();
+    drop(lab.start());
+    for leg in 0..2 {
+        let chunk = OpenOptions::new().write(true).open(lab.chunk(leg)).expect("ours");
+        chunk.set_len(700_000).expect("cut");
+    }
+    let program = lab.serve().start();
+    let said = wait_for(&program, "m0 equal");
+    assert!(said.contains("mirror ds/m0 equal length 700000"), "{said}");
+    assert!(ds(&program).read_all(&["m0"]).expect("read") == first_bytes()[..700_000]);
+}
+
+#[test]
 fn a_server_that_is_away_at_the_start_is_a_leg_that_is_out() {
     let mut far = FaultServer::start();
     far.tree().create("c0", first_bytes(), 0o666);

@@ -1,8 +1,11 @@
 //! Legs on other servers: they fail, go away, shrink, and some can't be synced.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
-use crate::place::{Lab, admin, ctl, ds, first_bytes, log, status, wait_for};
+use styx::Tmsg;
+
+use crate::place::{LENGTH, Lab, admin, ctl, ds, first_bytes, log, status, wait_for};
 use crate::support::client::Failure;
 use crate::support::fault_server::FaultServer;
 use crate::support::fault_tree::{Action, Effect};
@@ -189,4 +192,79 @@ fn what_a_server_lost_while_it_was_away_is_read_from_another_leg() {
         assert_eq!(client.sync(&["m0"]), Ok(()), "the other leg has it");
     }
     assert!(far_bytes(&far) == lab.bytes(1));
+}
+
+#[test]
+fn a_leg_that_goes_out_while_it_is_read_is_not_blamed_twice() {
+    let (far, _lab, program) = remote_lab();
+    let mut client = ds(&program);
+    let fid = client.open_both(&["m0"]).expect("open");
+    far.hold_file("c0");
+    client.post(&Tmsg::Read { fid, offset: 0, count: 100 }).expect("sent");
+    eventually("the read is on its way", || (!far.held().is_empty()).then_some(()));
+    admin(&program, "fail m0 0").expect("one leg can go");
+    let before = log(&program);
+    far.tree().fault("c0", Action::Read, Effect::Error("bad sector".into()), None);
+    far.release();
+    let reply = client.receive().expect("the other leg has it");
+    assert!(reply.data() == &first_bytes()[..100]);
+    assert_eq!(log(&program), before, "what a person did stands");
+}
+
+#[test]
+fn a_cat_of_files_that_cant_all_be_synced_says_so_when_the_others_are() {
+    let (far, _lab, program) = remote_lab();
+    refuse_syncs(&far, "c0");
+    ctl(&program, "cat all /n/far/c0 c1");
+    let mut client = ds(&program);
+    client.write(&["all"], LENGTH as u64 - 2, b"both").expect("written");
+    assert_eq!(client.sync(&["all"]), Err(Failure::Error("permission denied".into())));
+    assert_eq!(client.read(&["all"], LENGTH as u64 - 2, 4).expect("read"), b"both");
+}
+
+/// Half of the leg is here, and has been cut; the other half answers later.
+#[test]
+fn a_hole_in_a_leg_is_noticed_while_the_rest_of_the_write_is_on_its_way() {
+    let far = FaultServer::start();
+    far.tree().create("half", first_bytes()[LENGTH / 2..].to_vec(), 0o666);
+    let lab = Lab::with_remote(&far.dial());
+    let program = lab.serve().start();
+    fs::write(lab.chunk(0), &first_bytes()[..LENGTH / 2]).expect("ours");
+    ctl(&program, "cat halves c0 /n/far/half");
+    ctl(&program, "mirror m0 ds/halves c1");
+    let chunk = fs::OpenOptions::new().write(true).open(lab.chunk(0)).expect("ours");
+    chunk.set_len(5000).expect("cut");
+    let at = LENGTH / 2 - 50;
+    ds(&program).write(&["m0"], at as u64, &[255; 100]).expect("written");
+    let mut bytes = first_bytes();
+    bytes[at..at + 100].fill(255);
+    let read = |offset| ds(&program).read(&["m0"], offset, 100).expect("read");
+    assert!(read(400_000) == bytes[400_000..400_100]);
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(0) == bytes[..LENGTH / 2] && lab.bytes(1) == bytes);
+}
+
+#[test]
+fn a_comparison_says_what_it_can_and_nothing_of_a_leg_that_went_out() {
+    let (far, lab, program) = remote_lab();
+    far.tree().fault("c0", Action::Read, Effect::Error("bad sector".into()), Some(1));
+    admin(&program, "verify m0").expect("understood");
+    let told = |what: &str| {
+        eventually(what, || log(&program).contains(what).then_some(()));
+    };
+    told("verify: leg 1: leg 0 can't be read at 0: bad sector");
+    told("verify: 65536 bytes differ");
+    wait_for(&program, "m0 equal");
+    // The leg that is compared goes out while the one that it is compared with is read.
+    let leg = fs::OpenOptions::new().write(true).open(lab.chunk(1)).expect("ours");
+    leg.write_all_at(b"rot", 10).expect("written");
+    far.hold_file("c0");
+    admin(&program, "verify m0").expect("understood");
+    eventually("the read is on its way", || (!far.held().is_empty()).then_some(()));
+    admin(&program, "fail m0 1").expect("one leg can go");
+    let ends = || log(&program).matches("verify: legs in service are equal").count();
+    let before = ends();
+    far.release();
+    eventually("the comparison ends", || (ends() > before).then_some(()));
+    assert!(!log(&program).contains("differs"), "{}", log(&program));
 }

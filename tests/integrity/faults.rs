@@ -34,6 +34,39 @@ fn a_leg_that_is_truncated_never_shows_a_hole_and_is_healed() {
     assert!(lab.bytes(0) == bytes && lab.bytes(1) == bytes);
 }
 
+/// Before any read has seen it: what was never written must not be read.
+#[test]
+fn a_write_that_leaves_a_hole_in_a_leg_takes_it_out_of_service() {
+    let lab = Lab::new();
+    let program = lab.start();
+    OpenOptions::new().write(true).open(lab.chunk(0)).expect("ours").set_len(5000).expect("cut");
+    admin(&program, "pause").expect("understood");
+    ds(&program).write(&["m0"], 900_000, &[255; 100]).expect("written");
+    let said = status(&program);
+    assert!(said.contains("m0 0 catching-up") && said.contains("shorter than it was"), "{said}");
+    let mut bytes = first_bytes();
+    bytes[900_000..900_100].fill(255);
+    assert!(all(&program) == bytes);
+    admin(&program, "resume").expect("understood");
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(0) == bytes && lab.bytes(1) == bytes);
+}
+
+#[test]
+fn a_leg_that_is_cut_while_it_is_out_is_filled_from_its_start() {
+    let lab = Lab::new();
+    let program = lab.start();
+    admin(&program, "pause").expect("understood");
+    admin(&program, "fail m0 0").expect("one leg can go");
+    ds(&program).write(&["m0"], 900_000, &[255; 100]).expect("written");
+    // Only one region is known to be stale; filling that one leaves a hole before it.
+    OpenOptions::new().write(true).open(lab.chunk(0)).expect("ours").set_len(5000).expect("cut");
+    admin(&program, "resync m0").expect("it may come back");
+    admin(&program, "resume").expect("understood");
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(0) == lab.bytes(1) && lab.bytes(0)[900_000] == 255);
+}
+
 #[test]
 fn a_leg_that_a_short_read_finds_cut_is_healed() {
     let lab = Lab::new();

@@ -13,5 +13,6 @@ mod kill;
 mod place;
 mod replace;
 mod shared;
+mod stable;
 mod state;
 mod watch;

@@ -107,6 +107,8 @@ fn a_leg_may_become_a_device_or_a_file_on_another_server() {
     let program = lab.start();
     ctl(&program, "cat halves a b");
     admin(&program, "replace m0 1 ds/halves").expect("understood");
+    let said = refusal(&program, "replace m0 0 ds/halves");
+    assert!(said.contains("ds/halves: it is leg 1 already"), "{said}");
     drop(program);
     let program = lab.serve().start();
     wait_for(&program, "m0 equal");
@@ -122,6 +124,31 @@ fn a_leg_may_become_a_device_or_a_file_on_another_server() {
     let program = lab.serve().start();
     assert_eq!(ctl_text(&program), kept);
     assert!(ds(&program).read_all(&["m0"]).expect("read") == first_bytes());
+}
+
+#[test]
+fn a_mirror_that_is_deleted_or_could_not_be_saved_takes_no_other_file() {
+    let lab = Lab::new();
+    fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
+    let program = lab.serve().option("--dialect", "plan9").start();
+    let long = |bytes: usize, name: &str| "./".repeat(bytes / 2) + name;
+    let mut client = Client::mount(program.dial(), 1 << 17, "").expect("a client");
+    let legs = vec![long(4_060, "c0"); 16].join(" ");
+    client.ctl(&format!("mirror m0 {legs} c1")).expect("65536 bytes at the most");
+    let said = refusal(&program, &format!("replace m0 16 {}", long(1_000, "c2")));
+    assert!(said.contains("count"), "{said}");
+    let fid = client.open_both(&["m0"]).expect("open");
+    client.ctl("del m0").expect("it goes when it is closed");
+    let said = refusal(&program, "replace m0 16 c2");
+    assert!(said.contains("device is gone"), "{said}");
+    // Nor can anything be made of it.
+    let said = client.ctl("cat c /dev/fs/m0");
+    assert!(
+        matches!(&said, Err(Failure::Error(text)) if text.contains("device is gone")),
+        "{said:?}"
+    );
+    assert_eq!(client.read_at(fid, 0, 10), Err(Failure::Error("device is gone".into())));
+    assert!(lab.bytes(1) == first_bytes());
 }
 
 /// Writes one value after the other to a block of its own, until the server is gone: the last that

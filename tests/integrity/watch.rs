@@ -1,11 +1,9 @@
 //! `dsfs ctl -A admin`: what a message did, and long work until its end.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -13,7 +11,7 @@ use crate::far::{far_bytes, remote_lab};
 use crate::place::{Lab, admin, ds, first_bytes, status, wait_for};
 use crate::support::fault_tree::{Action, Effect};
 use crate::support::program::{Program, eventually};
-use crate::support::terminal::terminal;
+use crate::support::terminal::Screen;
 
 fn command(program: &Program, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));
@@ -87,24 +85,12 @@ fn slow_repair(program: &Program, command: &mut Command) -> Child {
 fn a_terminal_shows_how_far_it_is() {
     let lab = Lab::new();
     let program = lab.start();
-    let (mut ours, theirs) = terminal();
+    let (screen, theirs) = Screen::new();
     let mut child =
         slow_repair(&program, command(&program, &[]).env("TERM", "xterm").stderr(theirs));
-    let shown = Arc::new(Mutex::new(String::new()));
-    let showing = shown.clone();
-    let reader = thread::spawn(move || {
-        let mut room = [0; 4096];
-        // The end of a terminal whose other side is closed is an error.
-        while let Ok(read @ 1..) = ours.read(&mut room) {
-            showing.lock().expect("no panic").push_str(&String::from_utf8_lossy(&room[..read]));
-        }
-    });
-    eventually("the terminal shows how much there is", || {
-        shown.lock().expect("no panic").contains("B of ").then_some(())
-    });
+    eventually("the terminal shows how much there is", || screen.has("B of ").then_some(()));
     admin(&program, "rate 67108864").expect("understood");
     assert!(child.wait().expect("it is ours").success());
-    reader.join().expect("the thread is well");
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use styx::{Stat, Tmsg};
 
 use crate::node::{Front, Node};
-use crate::support::client::{Client, Failure};
+use crate::support::client::{Client, Failure, MSIZE};
 use crate::support::fault_server::FaultServer;
 use crate::support::fault_tree::{Action, Effect};
-use crate::support::program::eventually;
+use crate::support::program::{Place, Serve, eventually};
 use crate::support::text::pattern;
 
 /// A client waits this long for nothing: longer than any test.
@@ -141,8 +141,9 @@ fn a_message_that_had_to_wait_is_carried_out_when_the_one_before_has_failed() {
     for (first, second) in [("/n/a", "/n/b"), ("/n/b", "/n/a")] {
         let mounts = [(first, &silent_dial[..]), (second, &server.dial()[..])];
         let front = Front::start_with(&mounts, &[("--timeout", "1")]);
-        let mut clients = [front.client(), front.client()];
-        let messages = [format!("cat x {first}/f"), format!("cat f {second}/f")];
+        let mut clients = [front.client(), front.client(), front.client()];
+        let late = format!("cat x {first}/f");
+        let messages = [late, "frobnicate".to_owned(), format!("cat f {second}/f")];
         for (client, message) in clients.iter_mut().zip(&messages) {
             let fid = client.open_both(&["ctl"]).expect("it is there");
             let data = message.as_bytes();
@@ -150,7 +151,8 @@ fn a_message_that_had_to_wait_is_carried_out_when_the_one_before_has_failed() {
         }
         let replies = clients.each_mut().map(|client| client.receive().expect("an answer"));
         assert!(format!("{:?}", replies[0]).contains("timed out"), "{:?}", replies[0]);
-        assert!(format!("{:?}", replies[1]).contains("Write"), "{:?}", replies[1]);
+        assert!(format!("{:?}", replies[1]).contains("unknown control"), "{:?}", replies[1]);
+        assert!(format!("{:?}", replies[2]).contains("Write"), "{:?}", replies[2]);
     }
 }
 
@@ -331,4 +333,37 @@ fn a_server_that_can_not_sync_is_told_of_to_all_once() {
     assert_eq!(sync(fids[1]), Ok(()), "it has heard of it");
     assert!(sync(fids[0]).is_err(), "what it wrote may be lost");
     assert_eq!(sync(fids[0]), Ok(()));
+}
+
+#[test]
+fn a_server_is_found_by_its_hosts_name_or_its_socket_and_an_unknown_name_is_told() {
+    let place = Place::new();
+    // Deeper than one Twalk goes.
+    let deep = "d/".repeat(20);
+    std::fs::create_dir_all(place.root().join(&deep)).expect("directories");
+    for file in ["f", &format!("{deep}f")] {
+        std::fs::write(place.root().join(file), pattern(1, 1000)).expect("a new file");
+    }
+    let socket = format!("unix!{}", place.path().join("socket").display());
+    let serve = Serve::on("tcp!127.0.0.1!0").and_on(&socket).flag("--export");
+    let program = serve.option("--root", place.root()).start();
+    let by_name = program.dial().replace("127.0.0.1", "localhost");
+    // Longer than any name can be, so that nobody is asked for it.
+    let unknown = format!("tcp!{}!styx", "x".repeat(300));
+    let mounts = [("/n/a", &*by_name), ("/n/b", &*socket), ("/n/c", &*unknown)];
+    let text = mounts.map(|(at, dial)| format!("mount -A {dial} {at} '#U'\n")).concat();
+    let namespace = place.file("namespace", &text);
+    let front = Serve::on("tcp!127.0.0.1!0").option("--namespace", namespace).start();
+    let mut client = Client::mount(front.dial(), MSIZE, "").expect("it serves");
+    for (name, file) in [("a", "f"), ("b", "f"), ("a", &format!("{deep}f"))] {
+        let device = format!("{name}{}", file.len());
+        client.ctl(&format!("cat {device} /n/{name}/{file}")).expect("it is found");
+        assert_eq!(client.read(&[&device], 0, 1000), Ok(pattern(1, 1000)));
+    }
+    for missing in ["d/".repeat(16) + "e/e", "d/".repeat(17) + "e/e", "d/".repeat(12) + "e/e"] {
+        let told = client.ctl(&format!("cat x /n/a/{missing}")).expect_err("no such file");
+        assert!(told.to_string().contains("does not exist"), "{told}");
+    }
+    let told = client.ctl("cat c /n/c/f").expect_err("there is no such host").to_string();
+    assert!(told.contains(&unknown[..20]), "{told}");
 }

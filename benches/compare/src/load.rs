@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::servers::{Protocol, SERVER_CORE, Server};
 use crate::setup::{Files, Tools, make_cold, output};
 
 /// The core that clients run on.
-const CLIENT_CORE: &str = "1";
+pub const CLIENT_CORE: &str = "1";
 
 /// How long a load runs before it is measured, in seconds.
 const WARM_UP: f64 = 0.5;
@@ -146,40 +145,6 @@ pub fn idle(
     }
     beside.idle_kib = Some(number(&said, "kb_per_conn"));
     Ok(vec![("alone".into(), alone), ("beside idle".into(), beside)])
-}
-
-/// The same load alone, and while `dsfs top` looks at the server. It draws into a pipe, once a second, and is
-/// started anew for each screen, so that it asks for more than one that stays.
-pub fn watched(
-    tools: &Tools,
-    files: &Files,
-    server: &Server,
-    load: &Load,
-    secs: f64,
-) -> Result<Vec<(String, Sample)>, Error> {
-    let alone = run(tools, files, (server, "f"), load, secs)?;
-    let ended = AtomicBool::new(false);
-    let look = || {
-        let mut screens = 0;
-        while !ended.load(Ordering::Relaxed) {
-            let mut top = Command::new("taskset");
-            top.args(["-c", CLIENT_CORE]).arg(&tools.dsfs).args(["top", "--once", "-a"]);
-            output(top.arg(format!("tcp!127.0.0.1!{}", server.port)))?;
-            screens += 1;
-        }
-        Ok(screens)
-    };
-    let (beside, screens) = thread::scope(|scope| {
-        let looking = scope.spawn(look);
-        let beside = run(tools, files, (server, "f"), load, secs);
-        ended.store(true, Ordering::Relaxed);
-        (beside, looking.join())
-    });
-    match screens {
-        Ok(Ok(1..)) => Ok(vec![("alone".into(), alone), ("with top".into(), beside?)]),
-        Ok(Err(error)) => Err(error),
-        _ => Err(Error::failed("dsfs top", "it drew no screen")),
-    }
 }
 
 /// How many files and connections a server has open.

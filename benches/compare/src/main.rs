@@ -11,6 +11,7 @@ mod rows;
 mod servers;
 mod setup;
 mod upkeep;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -120,7 +121,9 @@ fn measure(
                 })
                 .collect::<Result<_, Error>>()?,
             Kind::Idle => load::idle(tools, files, servers.dsfs(), &row.load, options.secs)?,
-            Kind::Watched => load::watched(tools, files, servers.dsfs(), &row.load, options.secs)?,
+            Kind::Watched => {
+                watched::watched(tools, files, servers.dsfs(), &row.load, options.secs)?
+            }
             Kind::Cold => load::cold(tools, files, servers.dsfs(), &row.load, options.secs)?,
             Kind::State => upkeep::state(tools, files, servers, &row.load, options.secs)?,
             Kind::Upkeep(message) => {

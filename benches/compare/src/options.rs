@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::rows::{ROWS, Row};
+use crate::servers::MSIZE;
 
 pub const USAGE: &str = "\
 compare [options]: dsfs beside a bare baseline and other file servers, one table
@@ -13,14 +14,22 @@ compare [options]: dsfs beside a bare baseline and other file servers, one table
   --dir DIR         where the test files are made (a temporary directory, which is removed)
   --dsfs NAME=PATH  a dsfs program to measure in place of the one built here; more than one may be
                     given, to compare builds: goals are those of the first
-  --peer NAME=SH    another 9P2000 server: the shell command SH is to serve, on 127.0.0.1:$PORT, the
-                    directory $DIR, in which the file f is
+  --peer NAME[@MSIZE]=SH
+                    another 9P2000 server: the shell command SH is to serve, on 127.0.0.1:$PORT, the
+                    directory $DIR, in which the file f is; MSIZE is the largest it can be asked for
   --only NAME,...   only these servers, and rawload
   --no-build        take the programs as they are
   --list            print the rows, and end
 Servers that are found run too: diod, nbdkit (with fio), unpfs; u9fs, if $U9FS is its path.
 Exit status: 0, or 1 when a goal is missed, 2 when something failed.
 ";
+
+/// A server that the command line names.
+pub struct Peer {
+    pub name: String,
+    pub msize: u32,
+    pub shell: String,
+}
 
 /// What the command line says.
 pub struct Options {
@@ -29,7 +38,7 @@ pub struct Options {
     pub secs: f64,
     pub dir: Option<PathBuf>,
     pub dsfs: Vec<(String, String)>,
-    pub peers: Vec<(String, String)>,
+    pub peers: Vec<Peer>,
     pub only: Vec<String>,
     pub build: bool,
 }
@@ -79,7 +88,14 @@ impl Options {
             "--secs" => self.secs = value.parse().ok().filter(|&s| s > 0.0).ok_or_else(wrong)?,
             "--dir" => self.dir = Some(value.into()),
             "--dsfs" => self.dsfs.push(pair()?),
-            "--peer" => self.peers.push(pair()?),
+            "--peer" => {
+                let (name, shell) = pair()?;
+                let (name, msize) = match name.split_once('@') {
+                    Some((name, msize)) => (name.into(), msize.parse().map_err(|_| wrong())?),
+                    None => (name, MSIZE),
+                };
+                self.peers.push(Peer { name, msize, shell });
+            }
             "--only" => self.only = names(),
             _ => return Err(Error::Usage(format!("unknown option {option}"))),
         }

@@ -95,21 +95,19 @@ pub fn row(row: &Row, series: &[Series]) -> bool {
 fn judge(row: &Row, series: &[Series], goal: &Goal, held: &mut bool) -> String {
     let (base, this) = (&series[0], &series[1]);
     let rate_of = |sample: &Sample| Some(rate(row, sample));
+    let (of_first, of_its_cpu) = match row.kind {
+        Kind::Servers => ("of rawload", "of rawload's CPU"),
+        _ => ("of the first", "of the first's CPU"),
+    };
     let (what, value, wanted, least) = match goal {
-        Goal::Base(wanted) => {
-            let what =
-                if matches!(row.kind, Kind::Servers) { "of rawload" } else { "of the first" };
-            (what, this.ratio(base, rate_of), *wanted, true)
-        }
+        Goal::Base(wanted) => (of_first, this.ratio(base, rate_of), *wanted, true),
         Goal::Peers(wanted) => {
             let ours = |name: &str| name.starts_with("dsfs");
             let peers = series[2..].iter().filter(|peer| !ours(&peer.name));
             let ratios = peers.filter_map(|peer| this.ratio(peer, rate_of));
             ("of the best peer", ratios.min_by(f64::total_cmp), *wanted, true)
         }
-        Goal::Cpu(wanted) => {
-            ("of rawload's CPU", this.ratio(base, |sample| sample.cpu_us), *wanted, false)
-        }
+        Goal::Cpu(wanted) => (of_its_cpu, this.ratio(base, |sample| sample.cpu_us), *wanted, false),
         Goal::IdleKib(wanted) => {
             // The first round's: a server keeps the room in its tables for the next ones.
             let kib = this.samples.iter().filter_map(|sample| sample.idle_kib);

@@ -43,7 +43,7 @@ pub enum Kind {
     Devices(&'static [(&'static str, &'static str)]),
     /// dsfs alone, and with thousands of idle connections.
     Idle,
-    /// dsfs alone, and while `dsfs top` looks at it.
+    /// dsfs alone, and while `TOPS` times `dsfs top` looks at it.
     Watched,
     /// dsfs alone, and while another client streams from the disk.
     Cold,
@@ -59,7 +59,7 @@ pub enum Goal {
     Base(f64),
     /// At least this times the rate of the fastest other server.
     Peers(f64),
-    /// At most this times the baseline's CPU time for each operation.
+    /// At most this times the first subject's CPU time for each operation.
     Cpu(f64),
     /// At most this many KiB of memory for each idle connection.
     IdleKib(f64),
@@ -83,6 +83,9 @@ const fn load(op: Op, size: u32, conns: u32, depth: u32) -> Load {
 const fn one_at_a_time(op: Op, size: u32) -> Load {
     Load { one_core: true, ..load(op, size, 1, 1) }
 }
+
+/// How many `dsfs top` look on in the row for it.
+pub const TOPS: u32 = 20;
 
 const K4: u32 = 4096;
 const K128: u32 = 128 * 1024;
@@ -202,10 +205,11 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         key: "watched",
-        title: "4 KiB reads, 32 in flight, while dsfs top looks on",
+        title: "4 KiB reads, 32 in flight, while 20 dsfs top look on",
         load: load(Op::Read, K4, 1, 32),
         kind: Kind::Watched,
-        goals: &[Goal::Base(0.99)],
+        // One of them is to cost less than 1 %, of the rate and of the server's CPU.
+        goals: &[Goal::Base(1.0 - 0.01 * TOPS as f64), Goal::Cpu(1.0 + 0.01 * TOPS as f64)],
     },
     Row {
         key: "cold",

@@ -99,7 +99,7 @@ const STYX: &str = "9P2000";
 const LINUX: &str = "9P2000.L";
 
 /// A transfer of 1 MiB and its header.
-const MSIZE: u32 = (1 << 20) + 24;
+pub const MSIZE: u32 = (1 << 20) + 24;
 
 /// The largest that diod agrees to.
 const DIOD_MSIZE: u32 = 65536;
@@ -181,9 +181,9 @@ impl Servers {
             })?;
             self.all.last_mut().expect("one was added").forks = true;
         }
-        for (name, shell) in options.peers.iter().filter(|(name, _)| options.wants(name)) {
-            self.add(name, Protocol::Styx(STYX, String::new(), MSIZE), |port| {
-                let mut command = command("sh", &["-c", shell]);
+        for peer in options.peers.iter().filter(|peer| options.wants(&peer.name)) {
+            self.add(&peer.name, Protocol::Styx(STYX, String::new(), peer.msize), |port| {
+                let mut command = command("sh", &["-c", &peer.shell]);
                 command.env("PORT", port.to_string()).env("DIR", &dir);
                 command
             })?;

@@ -191,6 +191,11 @@ impl Mirror {
         self.legs.get(leg).is_some_and(|leg| leg.service == Service::In)
     }
 
+    /// The leg that is read first.
+    pub fn first_read(&self) -> Option<usize> {
+        (0..self.legs.len()).find(|&leg| self.is_read(leg))
+    }
+
     /// Whether a leg is written.
     pub fn is_written(&self, leg: usize) -> bool {
         let written = |leg: &Leg| matches!(leg.service, Service::In | Service::CatchingUp);

@@ -28,7 +28,18 @@ impl<F: Clone> Session<F> {
         let then = std::mem::replace(&mut request.then, Then::Unknown);
         if !silent {
             self.reserve(&then, false);
-            return self.answer(id, then, answer, service, out);
+            let taken = match (then, answer) {
+                (Then::Walk(walk), stepped) => {
+                    match self.resume_walk(id, *walk, stepped, service, out) {
+                        Poll::Ready(taken) => taken,
+                        Poll::Pending => return,
+                    }
+                }
+                (then, answer) => {
+                    answer.and_then(|answer| self.deliver(id.tag, then, answer, service, out))
+                }
+            };
+            return self.finish(id, taken, out);
         }
         if let (Then::Open { mode, .. } | Then::Create { mode, .. }, Ok(Answer::Opened(opened))) =
             (then, answer)
@@ -38,7 +49,7 @@ impl<F: Clone> Session<F> {
         self.requests.end(id);
     }
 
-    /// Answers a request by what the service said of it, or keeps it until it says more.
+    /// Answers a new request by what the service said of it, or keeps it until it says more.
     pub(super) fn settle<S: Service<File = F>>(
         &mut self,
         id: RequestId,
@@ -46,10 +57,13 @@ impl<F: Clone> Session<F> {
         outcome: Outcome<Answer<'_, F>>,
         service: &mut S,
         out: &mut impl Output,
-    ) {
+    ) -> Taken {
         match outcome {
-            Poll::Pending => self.keep(id, then),
-            Poll::Ready(answer) => self.answer(id, then, answer, service, out),
+            Poll::Ready(answer) => self.deliver(id.tag, then, answer?, service, out),
+            Poll::Pending => {
+                self.keep(id, then);
+                Ok(())
+            }
         }
     }
 
@@ -68,26 +82,6 @@ impl<F: Clone> Session<F> {
         if let Some(entry) = fid.and_then(|fid| self.fids.same(fid).ok()) {
             entry.busy = busy;
         }
-    }
-
-    fn answer<S: Service<File = F>>(
-        &mut self,
-        id: RequestId,
-        then: Then<F>,
-        answer: Result<Answer<'_, F>, Ename>,
-        service: &mut S,
-        out: &mut impl Output,
-    ) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let tag = request.tag;
-        let taken = match (then, answer) {
-            (Then::Walk(walk), stepped) => {
-                return self.resume_walk(id, *walk, stepped, service, out);
-            }
-            (_, Err(ename)) => Err(ename),
-            (then, Ok(answer)) => self.deliver(tag, then, answer, service, out),
-        };
-        self.finish(id, taken, out);
     }
 
     fn deliver<S: Service<File = F>>(
@@ -149,6 +143,7 @@ impl<F: Clone> Session<F> {
             Ok(entry) => {
                 entry.file = opened.file;
                 entry.mode = Some(mode);
+                entry.is_dir = opened.qid.is_dir();
                 Ok((opened.qid, self.iounit(opened.iounit)))
             }
             Err(ename) => {
@@ -176,12 +171,12 @@ impl<F: Clone> Session<F> {
         self.reply(tag, &Rmsg::Read { data: &entries.bytes }, out)
     }
 
-    /// The request is over, and its answer is in `out` unless it failed: answers the flushes that
-    /// waited for it.
-    pub(super) fn finish(&mut self, id: RequestId, taken: Taken, out: &mut impl Output) {
+    /// A request that was kept is over, and its answer is in `out` unless it failed: answers the
+    /// flushes that waited for it.
+    fn finish(&mut self, id: RequestId, taken: Taken, out: &mut impl Output) {
         let Some(request) = self.requests.end(id) else { return };
         if let Err(ename) = taken {
-            self.error(request.tag, &ename, out);
+            self.error(id.tag, &ename, out);
         }
         self.end_flushes(request.flushes, out);
     }
@@ -197,7 +192,7 @@ impl<F: Clone> Session<F> {
         let flush = self.requests.begin(tag);
         let old = self.requests.with_tag(oldtag);
         let Some((old, request)) = old.and_then(|id| Some((id, self.requests.get_mut(id)?))) else {
-            return self.end_flushes(vec![flush], out);
+            return Rmsg::Flush.encode(tag, out);
         };
         let dropped = request.may_drop() && service.flush(old);
         request.flushes.push(flush);

@@ -12,6 +12,8 @@ pub(super) struct Fid<F> {
     pub file: F,
     /// How it is open; `None` if it is not.
     pub mode: Option<u8>,
+    /// It is open, and a directory.
+    pub is_dir: bool,
     /// A request that will change what the fid stands for is under way.
     pub busy: bool,
     /// Where the next read of a directory must start (read(5)), and what the service calls it.
@@ -144,6 +146,7 @@ impl<F> Fids<F> {
         let fid = Fid {
             file,
             mode: None,
+            is_dir: false,
             busy: false,
             dir_offset: 0,
             dir_cursor: 0,

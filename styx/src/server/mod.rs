@@ -49,6 +49,7 @@ pub type Outcome<T> = Poll<Result<T, Ename>>;
 pub struct RequestId {
     index: usize,
     serial: u64,
+    tag: u16,
 }
 
 /// What opening or creating a file gives.

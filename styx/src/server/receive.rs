@@ -129,8 +129,7 @@ impl<F: Clone> Session<F> {
         self.fids.vacant(fid)?;
         let id = self.requests.begin(tag);
         let outcome = service.attach(id, uname, aname).map_ok(Answer::File);
-        self.settle(id, Then::Attach { fid }, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Attach { fid }, outcome, service, out)
     }
 
     fn open<S: Service<File = F>>(
@@ -144,8 +143,7 @@ impl<F: Clone> Session<F> {
         let (fid, entry) = self.fids.closed(fid)?;
         let id = self.requests.begin(tag);
         let outcome = service.open(id, &entry.file, mode).map_ok(Answer::Opened);
-        self.settle(id, Then::Open { fid, mode }, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Open { fid, mode }, outcome, service, out)
     }
 
     fn create<S: Service<File = F>>(
@@ -159,8 +157,7 @@ impl<F: Clone> Session<F> {
         let (fid, entry) = self.fids.closed(fid)?;
         let id = self.requests.begin(tag);
         let outcome = service.create(id, &entry.file, name, perm, mode).map_ok(Answer::Opened);
-        self.settle(id, Then::Create { fid, mode }, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Create { fid, mode }, outcome, service, out)
     }
 
     fn read<S: Service<File = F>>(
@@ -175,13 +172,12 @@ impl<F: Clone> Session<F> {
         let (fid, entry) = self.fids.usable(fid)?;
         entry.check_open(&[omode::OREAD, omode::ORDWR, omode::OEXEC], service.bad_use())?;
         check_transfer(offset, count as usize, msize)?;
-        if service.qid(&entry.file).is_dir() {
+        if entry.is_dir {
             let cursor = entry.seek_dir(offset)?;
             let id = self.requests.begin(tag);
             let room = DirEntries::new(count as usize, cursor);
             let outcome = service.read_dir(id, &entry.file, cursor, room).map_ok(Answer::Entries);
-            self.settle(id, Then::ReadDir { fid, offset, count }, outcome, service, out);
-            return Ok(());
+            return self.settle(id, Then::ReadDir { fid, offset, count }, outcome, service, out);
         }
         let id = self.requests.begin(tag);
         // The data go straight into their place; the room is given back unless they come at once.
@@ -189,18 +185,18 @@ impl<F: Clone> Session<F> {
         match service.read(id, &entry.file, offset, &mut out.bytes_mut()[start + RREAD_HEADER..]) {
             Poll::Ready(Ok(used)) => {
                 encode::end_read(out, start, used.min(count as usize));
-                self.finish(id, Ok(()), out);
+                Ok(())
             }
             Poll::Ready(Err(ename)) => {
                 out.cut(start);
-                self.finish(id, Err(ename), out);
+                Err(ename)
             }
             Poll::Pending => {
                 out.cut(start);
                 self.keep(id, Then::Read { count });
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn write<S: Service<File = F>>(
@@ -223,8 +219,7 @@ impl<F: Clone> Session<F> {
             outcome,
             service,
             out,
-        );
-        Ok(())
+        )
     }
 
     fn clunk<S: Service<File = F>>(
@@ -237,8 +232,7 @@ impl<F: Clone> Session<F> {
         let entry = self.fids.remove(fid)?;
         let id = self.requests.begin(tag);
         let outcome = service.close(id, entry.file, entry.mode).map_ok(|()| Answer::Done);
-        self.settle(id, Then::Clunk, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Clunk, outcome, service, out)
     }
 
     fn remove<S: Service<File = F>>(
@@ -251,8 +245,7 @@ impl<F: Clone> Session<F> {
         let entry = self.fids.remove(fid)?;
         let id = self.requests.begin(tag);
         let outcome = service.remove(id, entry.file, entry.mode).map_ok(|()| Answer::Done);
-        self.settle(id, Then::Remove, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Remove, outcome, service, out)
     }
 
     fn stat<S: Service<File = F>>(
@@ -267,9 +260,10 @@ impl<F: Clone> Session<F> {
         let mut stat = std::mem::take(&mut self.scratch);
         stat.clear();
         let asked = service.stat(id, &entry.file, &mut stat);
-        self.settle(id, Then::Stat, asked.map_ok(|()| Answer::Stat(&stat)), service, out);
+        let answer = asked.map_ok(|()| Answer::Stat(&stat));
+        let taken = self.settle(id, Then::Stat, answer, service, out);
         self.scratch = stat;
-        Ok(())
+        taken
     }
 
     fn wstat<S: Service<File = F>>(
@@ -284,8 +278,7 @@ impl<F: Clone> Session<F> {
         let decoded = Stat::decode(stat).map_err(|_| service.bad_stat())?;
         let id = self.requests.begin(tag);
         let outcome = service.wstat(id, &entry.file, &decoded).map_ok(|()| Answer::Done);
-        self.settle(id, Then::Wstat { bytes: stat.len() }, outcome, service, out);
-        Ok(())
+        self.settle(id, Then::Wstat { bytes: stat.len() }, outcome, service, out)
     }
 }
 

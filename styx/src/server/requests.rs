@@ -11,7 +11,7 @@ use super::{RequestId, Service};
 /// What a request that was left pending is to do when its answer comes.
 #[derive(Debug)]
 pub(super) enum Then<F> {
-    /// Not told yet: the service is being asked.
+    /// The service's answer is being looked at.
     Unknown,
     Attach {
         fid: u32,
@@ -113,31 +113,44 @@ impl<F> Requests<F> {
         self.tags.get(&tag).copied()
     }
 
-    /// A new request; its tag counts as under way only from [`keep`](Requests::keep) on.
+    /// Names a new request. Most are answered at once and need no more; it counts as under way from
+    /// [`keep`](Requests::keep) on, and until then no other is begun.
     pub fn begin(&mut self, tag: u16) -> RequestId {
         self.serial += 1;
-        let serial = self.serial;
-        let (then, flushes) = (Then::Unknown, Vec::new());
-        let request = Request { tag, then, silent: false, flushes, bytes: 0, serial };
-        RequestId { index: self.entries.insert(request), serial }
+        RequestId { index: self.entries.vacant_key(), serial: self.serial, tag }
     }
 
     /// The request was left pending; `then` is what its answer is for.
     pub fn keep(&mut self, id: RequestId, then: Then<F>) {
         let bytes = then.bytes();
-        let Some(request) = self.get_mut(id) else { return };
-        let before = std::mem::replace(&mut request.bytes, bytes);
-        request.then = then;
-        let tag = request.tag;
+        self.bytes += bytes;
+        if let Some(request) = self.get_mut(id) {
+            request.then = then;
+            let before = std::mem::replace(&mut request.bytes, bytes);
+            self.bytes -= before;
+            return;
+        }
+        let RequestId { tag, serial, .. } = id;
+        let index = self.entries.insert(Request {
+            tag,
+            then,
+            silent: false,
+            flushes: Vec::new(),
+            bytes,
+            serial,
+        });
+        debug_assert_eq!(
+            index, id.index,
+            "a request was kept between the naming of another and its keeping"
+        );
         self.tags.insert(tag, id);
-        self.bytes = self.bytes - before + bytes;
     }
 
     pub fn get_mut(&mut self, id: RequestId) -> Option<&mut Request<F>> {
         self.entries.get_mut(id.index).filter(|request| request.serial == id.serial)
     }
 
-    /// Takes the request out; its tag may be used again.
+    /// Takes the request out, if it was kept; its tag may be used again.
     pub fn end(&mut self, id: RequestId) -> Option<Request<F>> {
         self.get_mut(id)?;
         let request = self.entries.remove(id.index);
@@ -153,7 +166,7 @@ impl<F> Requests<F> {
     pub fn abandon<S: Service<File = F>>(&mut self, service: &mut S) {
         self.tags.clear();
         self.entries.retain(|index, request| {
-            let id = RequestId { index, serial: request.serial };
+            let id = RequestId { index, serial: request.serial, tag: request.tag };
             let over = matches!(request.then, Then::Flush)
                 || !request.silent && request.may_drop() && service.flush(id);
             request.silent = true;

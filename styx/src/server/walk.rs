@@ -67,8 +67,10 @@ impl<F: Clone> Session<F> {
         let newfid = if newfid == fid { Newfid::Same(from) } else { Newfid::Other(newfid) };
         let id = self.requests.begin(tag);
         let walk = Walk { newfid, at, qids: UpTo16::new(), names: Vec::new() };
-        self.walk_on(id, walk, names, service, out);
-        Ok(())
+        match self.walk_on(id, walk, names, service, out) {
+            Poll::Ready(taken) => taken,
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// Goes on with a walk whose last step has come back.
@@ -79,18 +81,19 @@ impl<F: Clone> Session<F> {
         stepped: Result<Answer<'_, F>, Ename>,
         service: &mut S,
         out: &mut impl Output,
-    ) {
+    ) -> Poll<Taken> {
         match stepped {
             Ok(Answer::File(file)) => {
                 walk.advance(file, service);
                 let names = std::mem::take(&mut walk.names);
-                self.walk_on(id, walk, &names, service, out);
+                self.walk_on(id, walk, &names, service, out)
             }
             Ok(_) => wrong_kind(),
-            Err(ename) => self.end_walk(id, walk, Some(ename), out),
+            Err(ename) => Poll::Ready(self.end_walk(id.tag, walk, Some(ename), out)),
         }
     }
 
+    /// Pending if it is kept until the service has found the next name.
     fn walk_on<S: Service<File = F>>(
         &mut self,
         id: RequestId,
@@ -98,35 +101,35 @@ impl<F: Clone> Session<F> {
         names: &[impl AsRef<str>],
         service: &mut S,
         out: &mut impl Output,
-    ) {
+    ) -> Poll<Taken> {
         for (done, name) in names.iter().enumerate() {
             match service.walk(id, &walk.at, name.as_ref()) {
                 Poll::Ready(Ok(file)) => walk.advance(file, service),
-                Poll::Ready(Err(ename)) => return self.end_walk(id, walk, Some(ename), out),
+                Poll::Ready(Err(ename)) => {
+                    return Poll::Ready(self.end_walk(id.tag, walk, Some(ename), out));
+                }
                 Poll::Pending => {
                     walk.names = names[done + 1..].iter().map(|n| n.as_ref().to_owned()).collect();
-                    return self.keep(id, Then::Walk(Box::new(walk)));
+                    self.keep(id, Then::Walk(Box::new(walk)));
+                    return Poll::Pending;
                 }
             }
         }
-        self.end_walk(id, walk, None, out);
+        Poll::Ready(self.end_walk(id.tag, walk, None, out))
     }
 
     fn end_walk(
         &mut self,
-        id: RequestId,
+        tag: u16,
         walk: Walk<F>,
         failed: Option<Ename>,
         out: &mut impl Output,
-    ) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let tag = request.tag;
-        let taken = match failed {
+    ) -> Taken {
+        match failed {
             None => self.arrive(tag, walk, out),
             Some(ename) if walk.qids.is_empty() => Err(ename),
             Some(_) => self.reply(tag, &Rmsg::Walk { qids: walk.qids }, out),
-        };
-        self.finish(id, taken, out);
+        }
     }
 
     /// Every name was found: newfid stands for where they lead.
