@@ -76,6 +76,9 @@ fn where_nothing_is_marked_all_of_a_leg_is_compared_that_may_have_lost_something
     assert!(mirror.begin_write(0, 10));
     mirror.sync_failed(0, "no room", 0);
     assert!(mirror.legs()[0].stale.has(0) && !mirror.is_read(0));
+    let mut alone = Mirror::new(LENGTH, 1);
+    alone.sync_failed(0, "no room", 0);
+    assert!(alone.is_sound(), "there is nothing that it could be made equal to");
 }
 
 #[test]
