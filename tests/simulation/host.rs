@@ -2,8 +2,8 @@
 //! directory it exports, its logs and its mounts. Some of it is done at once; the rest is a job that
 //! ends when the world says so, in any order, as jobs of worker threads do.
 
-use std::path::Path;
 use std::io::IoSliceMut;
+use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;

@@ -36,10 +36,13 @@ impl Mirror {
 
     /// A leg could not be synced: what was written to it last may be gone.
     pub fn sync_failed(&mut self, leg: usize, why: &str, now: u64) {
+        let alone = self.legs.len() == 1;
         let failed = &mut self.legs[leg];
         failed.cursor = None;
         failed.stale = failed.unsure();
         match &self.log {
+            // It can't differ from any other.
+            _ if alone => {}
             Some(_) => failed.stale.unite(&self.marked),
             // Nobody knows what it was.
             None => failed.stale.add_everything(),

@@ -56,25 +56,6 @@ fn what_came_from_a_leg_that_is_to_be_rewritten_is_copied_again() {
 }
 
 #[test]
-fn a_log_that_has_every_leg_out_still_leaves_one_to_read() {
-    let mut mirror = Mirror::new(LENGTH, 2);
-    let mut record = Record::new(LENGTH, 2);
-    record.legs.iter_mut().for_each(|leg| leg.service = Service::Out);
-    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] }, 0);
-    assert_eq!(mirror.first(), Some(0));
-}
-
-#[test]
-fn a_leg_that_is_being_replaced_is_no_source() {
-    let mut mirror = logged(2);
-    mirror.begin_replace(0, 0);
-    assert_eq!(mirror.is_no_source(0), Some("that leg is being replaced"));
-    assert_eq!(mirror.is_no_source(1), None);
-    mirror.end_replace(0, false);
-    assert_eq!(mirror.is_no_source(0), None);
-}
-
-#[test]
 fn a_leg_that_may_have_lost_something_is_out_and_the_last_one_says_so() {
     let mut mirror = logged(2);
     mirror.begin_write(0, 10);
@@ -95,4 +76,26 @@ fn where_nothing_is_marked_all_of_a_leg_is_compared_that_may_have_lost_something
     assert!(mirror.begin_write(0, 10));
     mirror.sync_failed(0, "no room", 0);
     assert!(mirror.legs()[0].stale.has(0) && !mirror.is_read(0));
+    let mut alone = Mirror::new(LENGTH, 1);
+    alone.sync_failed(0, "no room", 0);
+    assert!(alone.is_sound(), "there is nothing that it could be made equal to");
+}
+
+#[test]
+fn a_log_that_has_every_leg_out_still_leaves_one_to_read() {
+    let mut mirror = Mirror::new(LENGTH, 2);
+    let mut record = Record::new(LENGTH, 2);
+    record.legs.iter_mut().for_each(|leg| leg.service = Service::Out);
+    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] }, 0);
+    assert_eq!(mirror.first(), Some(0));
+}
+
+#[test]
+fn a_leg_that_is_being_replaced_is_no_source() {
+    let mut mirror = logged(2);
+    mirror.begin_replace(0, 0);
+    assert_eq!(mirror.is_no_source(0), Some("that leg is being replaced"));
+    assert_eq!(mirror.is_no_source(1), None);
+    mirror.end_replace(0, false);
+    assert_eq!(mirror.is_no_source(0), None);
 }

@@ -232,7 +232,8 @@ impl Client {
         let Mirror { name, node, .. } = *scene.dice.pick(&mirrors);
         let leg = scene.dice.below(node.inner.len());
         let order = match scene.dice.below(10) {
-            0 if scene.may_fail && !self.repaired => {
+            // What is being written then may fail, if that leg was out.
+            0 if scene.may_fail && !self.repaired && scene.strict == u64::MAX => {
                 // That leg may hold anything that was ever written.
                 self.repaired = true;
                 scene.model.repaired(&all_of(scene.mirrors, node));
