@@ -232,7 +232,7 @@ fn a_comparison_says_what_it_can_and_nothing_of_a_leg_that_went_out() {
         eventually(what, || log(&program).contains(what).then_some(()));
     };
     told("verify: leg 1: leg 0 can't be read at 0: bad sector");
-    told(" bytes differ");
+    told("verify: 65536 bytes differ");
     wait_for(&program, "m0 equal");
     // The leg that is compared goes out while the one that it is compared with is read.
     let leg = fs::OpenOptions::new().write(true).open(lab.chunk(1)).expect("ours");
