@@ -434,6 +434,30 @@ fn the_metrics_are_one_text_in_the_tree_and_over_http() {
     assert!(Client::mount(program.dial(), 8216, "").is_ok(), "the server serves on");
 }
 
+/// More than are taken in in one turn, and nobody after them.
+#[test]
+fn a_crowd_at_the_metrics_is_answered_or_hung_up_on_to_the_last() {
+    let place = place();
+    let program = serve(&place).with_metrics_on("tcp!127.0.0.1!0").start();
+    let address = program.dials()[1].replacen("tcp!", "", 1).replace('!', ":");
+    let crowd: Vec<TcpStream> = program.while_stopped(|| {
+        let connect = |_| TcpStream::connect(&address).expect("the system takes so many");
+        (0..100).map(connect).collect()
+    });
+    let answered = crowd.into_iter().filter(|mut stream| {
+        stream.set_read_timeout(Some(LIMIT)).expect("not zero");
+        let mut answer = String::new();
+        // Who was hung up on may hear of it at either.
+        let heard = stream
+            .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+            .and_then(|()| stream.read_to_string(&mut answer));
+        let waits = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        assert!(!heard.is_err_and(|error| waits.contains(&error.kind())), "it hears nothing");
+        answer.ends_with("# EOF\n")
+    });
+    assert!((1..100).contains(&answered.count()));
+}
+
 #[test]
 fn who_may_not_connect_may_not_see_the_metrics_either() {
     let place = place();

@@ -50,7 +50,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Makes what a device is made of, and then the device. As deep as devices are nested, which
-    /// [`MAX_DEPTH`](super::control::MAX_DEPTH) bounds.
+    /// [`limits::DEPTH`](crate::limits::DEPTH) bounds.
     fn make(&mut self, device: usize) {
         if !std::mem::replace(&mut self.is_made[device], true) {
             self.inner[device].iter().for_each(|&below| self.make(below));

@@ -121,6 +121,21 @@ impl Carrier for Host {
         }
     }
 
+    fn write_at_once(
+        &mut self,
+        file: &File,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<usize, Ename>> {
+        match file {
+            File::Local(file) => match file.write_cached(offset, data) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            },
+            File::Remote(_) => None,
+        }
+    }
+
     fn sync(&mut self, file: &File, op: Op) -> Outcome<()> {
         match file {
             File::Local(file) => self.workers.submit(Job::Sync { op, file: file.clone() }),

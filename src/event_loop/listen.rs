@@ -87,6 +87,14 @@ impl Listener {
         }
     }
 
+    /// Has it told once more of those who wait, though they were told of.
+    pub fn tell_again(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => registry.reregister(listener, token, Interest::READABLE),
+            Listener::Unix(listener, _) => registry.reregister(listener, token, Interest::READABLE),
+        }
+    }
+
     /// The next client; or why one that connected does not get in, which it learns by being hung up
     /// on: nothing is read from a stranger and nothing told.
     pub fn accept(&self, admission: &mut Admission) -> io::Result<Result<Stream, String>> {

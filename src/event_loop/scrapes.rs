@@ -115,15 +115,16 @@ impl Scrapes {
         self.listeners.iter().filter_map(|listener| listener.addr().ok()).collect()
     }
 
-    /// Somebody came.
+    /// Somebody came: as many are taken in as one turn may.
     pub fn accept(
         &mut self,
-        listener: usize,
+        number: usize,
         (admission, refusals): (&mut Admission, &mut Refusals),
         registry: &Registry,
         now: Instant,
     ) {
-        while let Some(listener) = self.listeners.get(listener) {
+        let Some(listener) = self.listeners.get_mut(number) else { return };
+        for _ in 0..limits::ACCEPTS {
             match listener.accept(admission) {
                 Ok(Err(why)) => {
                     refusals.tell(Refusal::Stranger, format_args!("at the metrics: {why}"));
@@ -145,6 +146,8 @@ impl Scrapes {
                 Err(_) => return,
             }
         }
+        // If this fails, too, they come in with the next one.
+        let _ = listener.tell_again(registry, Token(SCRAPES | number));
     }
 
     /// Something can be read from one of them, or written.

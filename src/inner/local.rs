@@ -17,7 +17,7 @@ use rustix::fs::{
     Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, SeekFrom, Stat, accessat,
     fstat, fstatfs, openat2, seek,
 };
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwrite};
 use styx::enames;
 use styx::server::{Ename, Outcome};
 
@@ -292,8 +292,17 @@ impl LocalFile {
         }
         // Counted even if it fails, since a part of it may have been written.
         self.changes.fetch_add(1, Ordering::Relaxed);
-        self.file.write_all_at(data, offset).map_err(|error| host_error(&error))?;
-        Ok(data.len())
+        let mut done = 0;
+        while done < data.len() {
+            // Not the C library's, which sees to it each time that a thread could be cancelled there.
+            match pwrite(&self.file, &data[done..], offset + done as u64) {
+                Ok(0) => return Err(enames::EIO.into()),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(ename(errno)),
+            }
+        }
+        Ok(done)
     }
 
     /// Whether the file ends before byte `offset`: it was longer when it was opened.

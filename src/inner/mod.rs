@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use styx::enames;
-use styx::server::Outcome;
+use styx::server::{Ename, Outcome};
 
 /// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
 /// an entry `dev` says how many devices deep the device is, so that the depth of a device is known
@@ -152,6 +152,18 @@ pub trait Carrier {
 
     /// Writes `data` at byte `offset`: how many bytes were taken.
     fn write(&mut self, file: &File, offset: u64, data: &[u8], op: Op) -> Outcome<usize>;
+
+    /// Writes all of `data` at byte `offset`, if that needs no waiting: how many bytes there were, or
+    /// why it failed. `None`, with nothing written, if it does.
+    fn write_at_once(
+        &mut self,
+        file: &File,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<usize, Ename>> {
+        let _ = (file, offset, data);
+        None
+    }
 
     /// Sees to it that all that was written to the file is on stable storage.
     fn sync(&mut self, file: &File, op: Op) -> Outcome<()>;

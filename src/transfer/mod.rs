@@ -173,12 +173,9 @@ impl<O: Copy + PartialEq> Transfers<O> {
                 return Poll::Pending;
             }
         }
-        if let Ask::Read(data) = &mut ask
-            && (1..=direct::MOST).contains(&count)
-            && !matches!(inner, Inner::Device(device) if device.is_gone())
-            && direct::read(carrier, inner, offset, data)
-        {
-            return Poll::Ready(Ok(count));
+        let is_synced = self.syncs_writes && direction == Direction::Write;
+        if !is_synced && let Some(result) = direct::transfer(carrier, inner, offset, &mut ask) {
+            return Poll::Ready(result);
         }
         let mut bytes = match ask {
             Ask::Read(data) => Bytes::In(data),
@@ -190,7 +187,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
         let step =
             Machine::new(carrier, &mut frames, bytes.reborrow(), op).begin(inner, offset, count);
         match step {
-            Poll::Ready(Ok(wrote @ 1..)) if self.syncs_writes && direction == Direction::Write => {
+            Poll::Ready(Ok(wrote @ 1..)) if is_synced => {
                 self.spare = frames;
                 let work = Work::SyncAfter(wrote);
                 let id = self.kept.insert(transfer(footprint(), Vec::new(), true, work));

@@ -61,6 +61,21 @@ impl Carrier for Disk {
         Poll::Ready(local(file).write(offset, data))
     }
 
+    fn write_at_once(
+        &mut self,
+        file: &File,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<usize, Ename>> {
+        if self.late {
+            return None;
+        }
+        match local(file).write_cached(offset, data) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
+    }
+
     fn sync(&mut self, _: &File, op: Op) -> Outcome<()> {
         self.jobs.push(Job::Sync { op });
         Poll::Pending

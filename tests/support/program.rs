@@ -244,6 +244,15 @@ impl Program {
         kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the process is ours");
     }
 
+    /// Has it do nothing (SIGSTOP) while `meanwhile` does something.
+    pub fn while_stopped<R>(&self, meanwhile: impl FnOnce() -> R) -> R {
+        let signal = |signal| kill_process(Pid::from_child(&self.child), signal);
+        signal(Signal::STOP).expect("the process is ours");
+        let result = meanwhile();
+        signal(Signal::CONT).expect("the process is ours");
+        result
+    }
+
     /// Waits until it has ended: the exit code; a signal's death is -1.
     ///
     /// # Panics
