@@ -196,8 +196,8 @@ impl Client {
     /// Writes `message` by one Twrite: to a ctl, one write is one message.
     ///
     /// # Errors
-    /// As [`Client::write`]; and if the message is longer than [`File::unit`], before any of it is
-    /// sent.
+    /// As [`Client::write`]; and if the message is longer than one Twrite to the file may be, before any
+    /// of it is sent.
     pub fn write_message(&mut self, file: &File, message: &[u8]) -> Result<(), Error> {
         if message.len() > file.unit as usize {
             let ename =
