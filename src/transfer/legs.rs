@@ -26,6 +26,8 @@ pub(super) struct Legs {
     catching_up: bool,
     /// Legs that were in service and took all of a write, or were synced, as bits.
     took: u64,
+    /// Legs that took all of a write while they were catching up. One may be in service by its end.
+    caught_up: u64,
     /// Legs that failed a write, or in service failed a sync, and why.
     failed: Vec<(usize, Ename)>,
     /// What the first leg in service said whose server does not sync.
@@ -56,6 +58,7 @@ impl Legs {
             tried: 0,
             catching_up: false,
             took: 0,
+            caught_up: 0,
             failed: Vec::new(),
             refused: None,
             child: None,
@@ -117,7 +120,8 @@ impl Legs {
             mirror.write_failed(leg, (offset, count), &why, now);
         }
         let legs = 0..self.device.inner().len();
-        let took = legs.into_iter().any(|leg| self.took >> leg & 1 == 1 && mirror.is_read(leg));
+        let all = self.took | self.caught_up;
+        let took = legs.into_iter().any(|leg| all >> leg & 1 == 1 && mirror.is_read(leg));
         if stopped || !took {
             mirror.half_written(offset, count, now);
         }
@@ -273,7 +277,9 @@ impl<C: Carrier> Machine<'_, C> {
             match result.take() {
                 None => {}
                 Some(Ok(count)) if count == legs.span.count => {
-                    legs.took |= u64::from(!legs.catching_up) << legs.leg_from_right();
+                    let leg = legs.leg_from_right();
+                    let took = if legs.catching_up { &mut legs.caught_up } else { &mut legs.took };
+                    *took |= 1 << leg;
                 }
                 Some(other) => {
                     if !is_message_error(&other, &device) {
