@@ -333,6 +333,13 @@ impl Mount {
         state.open = Err(ename.clone());
         let Some(job) = state.job.take() else {
             tracing::warn!(mount = number, %ename, "a file could not be opened again");
+            // The server has said nothing of the file, so nobody should have to ask for it first. Each
+            // try takes as long as a request may.
+            if ename == enames::ETIMEDOUT {
+                state.again = None;
+                let path = state.path.clone();
+                self.start_walk(path, Then::Open(file), now);
+            }
             return;
         };
         self.files.remove(file.index);
