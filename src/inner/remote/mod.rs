@@ -5,7 +5,8 @@
 //! what it means is checked here. When the connection goes, everything under way fails with what
 //! happened; when it is back, every file is walked to and opened again, and one that is no longer
 //! the same (its qid path, its length, or how deep a device it is) stays failed and says so. What could
-//! not be opened for another reason is tried again when somebody asks for it.
+//! not be opened for another reason is tried again when somebody asks for it, or at once if it took too
+//! long.
 //!
 //! The session is in this file, the files and their opening in `files`, reads and writes in `parts`.
 
