@@ -6,6 +6,7 @@ mod answers;
 mod check;
 mod clients;
 pub mod connection;
+mod ending;
 mod host;
 mod links;
 mod listen;
@@ -42,7 +43,6 @@ use crate::ctl::Keys;
 use crate::dial::Addr;
 use crate::inner::host_fs::HostFs;
 use crate::inner::local::Root;
-use crate::inner::{Device, File, Inner};
 use crate::integrity::state::{StateDir, StateError};
 use crate::limits;
 use crate::namespace;
@@ -425,51 +425,10 @@ impl Server {
         self.sync_all()
     }
 
-    /// Closes all that clients still have open, and waits for what the host has to do then: files
-    /// are put on stable storage, and removed where they were opened for that.
-    fn dismiss_all(&mut self) -> io::Result<()> {
-        self.world.end();
-        let clients: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
-        clients.into_iter().for_each(|index| self.dismiss(index));
-        let until = Instant::now() + LAST_WORDS;
-        self.ending = Some(until);
-        while !self.world.host_is_idle() && Instant::now() < until {
-            self.turn(&mut |_, _| {})?;
-        }
-        Ok(())
-    }
-
     /// Legs are mended from the next turn on, or only compared.
     fn mend(&mut self, mends: bool) {
         self.world.mend(mends);
         self.upkeep = Some(Instant::now());
-    }
-
-    fn is_over(&mut self) -> bool {
-        let Some(ending) = self.ending else { return false };
-        let busy = self.clients.iter().any(|(_, client)| client.connection.is_busy());
-        // A write is finished though its client is gone: the legs of a mirror are to be equal.
-        !(busy || self.world.transfers.is_writing()) || ending <= Instant::now()
-    }
-
-    fn sync_all(&mut self) -> io::Result<()> {
-        fn sync_device(device: &Device) -> Result<(), Ename> {
-            let is_written = |leg| device.mirror().is_none_or(|mirror| mirror.is_written(leg));
-            // A leg that is out has failed already, and gets all of it again.
-            let inner = device.inner();
-            let inner = inner.iter().enumerate().filter(|&(leg, _)| is_written(leg));
-            inner.map(|(_, inner)| inner).try_for_each(|inner| match inner {
-                Inner::File(File::Local(file)) => file.sync(),
-                Inner::Device(device) => sync_device(device),
-                // Another server keeps its own files.
-                Inner::File(File::Remote(_)) | Inner::Ctl | Inner::Absent(_) => Ok(()),
-            })
-        }
-        for (_, name, entry) in self.world.control.table().iter() {
-            sync_device(&entry.device)
-                .map_err(|ename| io::Error::other(format!("sync of {name}: {ename}")))?;
-        }
-        Ok(())
     }
 
     /// Waits until something happens, and does all that it brings.
