@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use styx::mtype;
 
@@ -173,9 +174,11 @@ pub struct Server {
     pub jobs: usize,
     /// When the server was started, in seconds since 1970.
     pub since: u32,
-    /// For how long it has run, in milliseconds.
-    pub millis: u64,
-    /// Devices that were read or written in the turn under way.
+    /// The same by the clock that never goes back, if there is one.
+    pub started: Option<Instant>,
+    /// What was answered in the turn under way: types of requests, as bits by [`kind`].
+    answered: u16,
+    /// Devices that were read or written in it.
     touched: Vec<Rc<Counts>>,
 }
 
@@ -243,6 +246,7 @@ impl Server {
 
     /// A request of this type was answered in the turn under way.
     pub fn answered(&mut self, kind: usize, failed: bool) {
+        self.answered |= 1 << kind;
         let turn = &mut self.requests[kind].turn;
         if failed { turn.1 += 1 } else { turn.0 += 1 }
     }
@@ -278,19 +282,19 @@ impl Server {
 
     /// The turn of a client is over, after so many nanoseconds: what was answered in it took as long.
     pub fn end_turn(&mut self, connection: &Connection, nanos: u64) {
-        for requests in &mut self.requests {
+        while self.answered != 0 {
+            let requests = &mut self.requests[self.answered.trailing_zeros() as usize];
+            self.answered &= self.answered - 1;
             let (done, failed) = std::mem::take(&mut requests.turn);
             let times = done + failed;
-            if times > 0 {
-                requests.done += done;
-                requests.failed += failed;
-                requests.latency.add(nanos, times);
-                add(&connection.answered, times);
-                add(&connection.failed, failed);
-                add(&connection.nanos, nanos.saturating_mul(times));
-            }
+            requests.done += done;
+            requests.failed += failed;
+            requests.latency.add(nanos, times);
+            add(&connection.answered, times);
+            add(&connection.failed, failed);
+            add(&connection.nanos, nanos.saturating_mul(times));
         }
-        for counts in self.touched.drain(..) {
+        while let Some(counts) = self.touched.pop() {
             add(&counts.nanos, nanos.saturating_mul(counts.turn.take()));
         }
     }

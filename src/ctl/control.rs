@@ -270,6 +270,11 @@ impl<O: Copy> Control<O> {
         self.finished.pop_front()
     }
 
+    /// Whether there is one.
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
     fn carry_out(
         &mut self,
         finder: &mut impl Finder,

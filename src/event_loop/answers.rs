@@ -92,6 +92,9 @@ impl Server {
 
     /// Gives the answers that have come to those who wait for them.
     pub(super) fn deliver(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) {
+        if !self.world.has_answers() {
+            return;
+        }
         let mut told: Vec<usize> = Vec::new();
         while let Some(answered) = self.world.next_answer(saved) {
             self.answer(answered, &mut told);

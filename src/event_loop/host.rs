@@ -78,6 +78,11 @@ impl Host {
         work.into_iter().for_each(|work| self.workers.submit(Job::Log(work)));
     }
 
+    /// Whether neither a worker thread nor another server can have anything to say.
+    pub fn is_alone(&self) -> bool {
+        self.workers.under_way() == 0 && self.links.is_empty()
+    }
+
     fn exported(&self) -> &HostFs {
         self.export.as_ref().expect("who attaches to what is not exported is refused")
     }

@@ -17,6 +17,7 @@ mod reload;
 mod scrapes;
 mod spare;
 mod stream;
+mod timers;
 mod trace;
 mod watch;
 mod workers;
@@ -27,11 +28,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
@@ -51,7 +53,6 @@ use admission::Admission;
 use clients::Clients;
 use connection::Buffers;
 use host::Host;
-use links::Link;
 use listen::Listener;
 use logs::Logs;
 use refusals::Refusals;
@@ -135,7 +136,6 @@ pub struct Server {
     reload: Reload,
     /// When the mirrors are to be looked after next.
     upkeep: Option<Instant>,
-    started: Instant,
     /// It was told to end, and does so by this time at the latest.
     ending: Option<Instant>,
     /// It serves standard input and output, and ends with them.
@@ -252,6 +252,7 @@ impl Server {
             trace,
         };
         let mut world = World::new(options.settings, Rc::new(options.names), seconds());
+        world.observed.started = Some(host.now);
         world.observed.mounts = host.links.iter().map(|_| Rc::default()).collect();
         if options.sync_writes {
             world.transfers.sync_writes();
@@ -278,7 +279,6 @@ impl Server {
             limits: options.limits,
             reload: Reload::new(options.timeout),
             upkeep: None,
-            started: Instant::now(),
             ending: None,
             stdio: false,
         })
@@ -415,6 +415,7 @@ impl Server {
     /// # Errors
     /// If the kernel refuses to wait for events, or a file can't be synced at the end.
     pub fn run(mut self) -> io::Result<()> {
+        self.host.now = Instant::now();
         self.mend(true);
         manager::tell(&[NotifyState::Ready]);
         while !self.is_over() {
@@ -428,25 +429,24 @@ impl Server {
     /// Legs are mended from the next turn on, or only compared.
     fn mend(&mut self, mends: bool) {
         self.world.mend(mends);
-        self.upkeep = Some(Instant::now());
+        self.upkeep = Some(self.host.now);
     }
 
     /// Waits until something happens, and does all that it brings.
     fn turn(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) -> io::Result<()> {
         self.attend_links(saved);
-        let timeout = self.timeout();
+        let due = self.due();
+        let patience = self.patience(due);
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
-        match self.poll.poll(&mut events, timeout) {
+        match self.poll.poll(&mut events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
         }
         self.host.now = Instant::now();
         self.world.set_time(seconds());
         self.observe();
-        if self.resting.is_some_and(|until| until <= self.host.now) {
-            self.resting = None;
-            self.spare.take_again();
-            (0..self.listeners.len()).for_each(|listener| self.accept(listener));
+        if due.is_some_and(|due| due <= self.host.now) {
+            self.attend_timers();
         }
         for event in &events {
             let Token(token) = event.token();
@@ -470,12 +470,11 @@ impl Server {
             }
         }
         self.events = Some(events);
-        self.end_handshakes();
-        self.scrapes.end_overdue(self.host.now);
-        self.refusals.look(self.host.now);
         self.take_turns();
         self.buffers.look(self.host.now);
-        self.finish_jobs();
+        if !self.host.is_alone() {
+            self.finish_jobs();
+        }
         self.deliver(saved);
         if let Some(trace) = &mut self.host.trace {
             trace.flush();
@@ -488,7 +487,6 @@ impl Server {
     /// What only the loop knows, for those who will ask in this turn.
     fn observe(&mut self) {
         let seen = &mut self.world.observed;
-        seen.millis = self.host.now.duration_since(self.started).as_millis() as u64;
         seen.jobs = self.host.workers.under_way();
         for (link, mount) in self.host.links.iter().zip(&seen.mounts) {
             mount.up.set(link.mount.is_up());
@@ -496,20 +494,8 @@ impl Server {
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let links = self.host.links.iter().filter_map(Link::deadline);
-        let handshake = self.handshakes.front().map(|&(until, _)| until);
-        let links = links.chain(self.scrapes.deadline()).chain(self.refusals.deadline());
-        let own = [self.resting, self.ending, handshake, self.upkeep, self.buffers.next_look()];
-        let next = links.chain(own.into_iter().flatten()).min();
-        next.map(|at| at.saturating_duration_since(Instant::now()))
-    }
-
     fn attend_links(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) {
-        loop {
+        while !self.host.is_alone() {
             let Host { links, workers, .. } = &mut self.host;
             for (number, link) in links.iter_mut().enumerate() {
                 link.attend(self.poll.registry(), link_token(number), workers, Instant::now());
@@ -564,7 +550,8 @@ fn descriptors() -> usize {
     allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
 }
 
+/// Seconds since 1970, by the clock that the host stamps its files with: some milliseconds behind, and
+/// read without asking the hardware.
 fn seconds() -> u32 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() as u32)
+    clock_gettime(ClockId::RealtimeCoarse).tv_sec.try_into().unwrap_or(0)
 }

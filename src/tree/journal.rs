@@ -63,6 +63,11 @@ impl Journal {
         self.waiting.len() < before
     }
 
+    /// Whether anybody waits.
+    pub fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The next one who waited for something that is there now, and what it is.
     pub fn next(&mut self) -> Option<(Owner, Vec<u8>)> {
         let end = self.end();

@@ -216,6 +216,14 @@ impl World {
         None
     }
 
+    /// Whether a request may be over that had been left pending.
+    pub fn has_answers(&self) -> bool {
+        self.transfers.has_finished()
+            || self.control.has_finished()
+            || self.upkeep.journal.is_awaited()
+            || self.export.has_answers()
+    }
+
     /// The next request that had been left pending and is over. Lines of a saved configuration
     /// are given to `saved`.
     pub fn next_answer(

@@ -89,12 +89,14 @@ impl Output for Buffer {
         self.end
     }
 
+    #[inline]
     fn append(&mut self, bytes: &[u8]) {
         let start = self.end;
         self.append_room(bytes.len());
         self.bytes[start..self.end].copy_from_slice(bytes);
     }
 
+    #[inline]
     fn append_room(&mut self, count: usize) {
         self.end += count;
         if self.end > self.bytes.len() {

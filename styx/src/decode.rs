@@ -3,7 +3,7 @@
 //! neither), or if a walk has more than [`MAXWELEM`] names.
 
 use nom::bytes::complete::take;
-use nom::combinator::{map_res, verify};
+use nom::combinator::{map_res, success, verify};
 use nom::error::{ErrorKind, FromExternalError, ParseError};
 use nom::number::complete::{le_u8, le_u16, le_u32, le_u64};
 use nom::{IResult, Parser};
@@ -107,10 +107,13 @@ fn open(frame: &[u8]) -> Result<(u8, u16, &[u8]), DecodeError> {
     Ok((kind, tag, body))
 }
 
-/// The message, if nothing is left after it.
-fn close<T>(tag: u16, parsed: Parsed<'_, T>) -> Result<(u16, T), DecodeError> {
-    match parsed {
-        Ok(([], message)) => Ok((tag, message)),
+/// What `parser` makes of a body, if nothing is left after it.
+fn all<'a, T>(
+    mut parser: impl Parser<&'a [u8], Output = T, Error = DecodeError>,
+    body: &'a [u8],
+) -> Result<T, DecodeError> {
+    match parser.parse(body) {
+        Ok(([], fields)) => Ok(fields),
         Ok((rest, _)) => Err(DecodeError::Trailing(rest.len())),
         Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(error),
         Err(nom::Err::Incomplete(_)) => Err(DecodeError::Short),
@@ -125,37 +128,32 @@ impl<'a> Tmsg<'a> {
     pub fn decode(frame: &'a [u8]) -> Result<(u16, Tmsg<'a>), DecodeError> {
         use mtype::*;
         let (kind, tag, body) = open(frame)?;
-        let parsed = match kind {
-            TVERSION => (le_u32, string)
-                .map(|(msize, version)| Tmsg::Version { msize, version })
-                .parse(body),
-            TAUTH => (le_u32, string, string)
-                .map(|(afid, uname, aname)| Tmsg::Auth { afid, uname, aname })
-                .parse(body),
-            TATTACH => (le_u32, le_u32, string, string)
-                .map(|(fid, afid, uname, aname)| Tmsg::Attach { fid, afid, uname, aname })
-                .parse(body),
-            TFLUSH => le_u16.map(|oldtag| Tmsg::Flush { oldtag }).parse(body),
-            TWALK => (le_u32, le_u32, up_to_16(string))
-                .map(|(fid, newfid, names)| Tmsg::Walk { fid, newfid, names })
-                .parse(body),
-            TOPEN => (le_u32, le_u8).map(|(fid, mode)| Tmsg::Open { fid, mode }).parse(body),
-            TCREATE => (le_u32, string, le_u32, le_u8)
-                .map(|(fid, name, perm, mode)| Tmsg::Create { fid, name, perm, mode })
-                .parse(body),
-            TREAD => (le_u32, le_u64, le_u32)
-                .map(|(fid, offset, count)| Tmsg::Read { fid, offset, count })
-                .parse(body),
-            TWRITE => (le_u32, le_u64, counted32)
-                .map(|(fid, offset, data)| Tmsg::Write { fid, offset, data })
-                .parse(body),
-            TCLUNK => le_u32.map(|fid| Tmsg::Clunk { fid }).parse(body),
-            TREMOVE => le_u32.map(|fid| Tmsg::Remove { fid }).parse(body),
-            TSTAT => le_u32.map(|fid| Tmsg::Stat { fid }).parse(body),
-            TWSTAT => (le_u32, counted16).map(|(fid, stat)| Tmsg::Wstat { fid, stat }).parse(body),
-            _ => return Err(DecodeError::Type(kind)),
-        };
-        close(tag, parsed)
+        // A message is large, for a walk's names are in it, so it is made where it is returned.
+        match kind {
+            TVERSION => all((le_u32, string), body)
+                .map(|(msize, version)| (tag, Tmsg::Version { msize, version })),
+            TAUTH => all((le_u32, string, string), body)
+                .map(|(afid, uname, aname)| (tag, Tmsg::Auth { afid, uname, aname })),
+            TATTACH => all((le_u32, le_u32, string, string), body)
+                .map(|(fid, afid, uname, aname)| (tag, Tmsg::Attach { fid, afid, uname, aname })),
+            TFLUSH => all(le_u16, body).map(|oldtag| (tag, Tmsg::Flush { oldtag })),
+            TWALK => all((le_u32, le_u32, up_to_16(string)), body)
+                .map(|(fid, newfid, names)| (tag, Tmsg::Walk { fid, newfid, names })),
+            TOPEN => all((le_u32, le_u8), body).map(|(fid, mode)| (tag, Tmsg::Open { fid, mode })),
+            TCREATE => all((le_u32, string, le_u32, le_u8), body)
+                .map(|(fid, name, perm, mode)| (tag, Tmsg::Create { fid, name, perm, mode })),
+            TREAD => all((le_u32, le_u64, le_u32), body)
+                .map(|(fid, offset, count)| (tag, Tmsg::Read { fid, offset, count })),
+            TWRITE => all((le_u32, le_u64, counted32), body)
+                .map(|(fid, offset, data)| (tag, Tmsg::Write { fid, offset, data })),
+            TCLUNK => all(le_u32, body).map(|fid| (tag, Tmsg::Clunk { fid })),
+            TREMOVE => all(le_u32, body).map(|fid| (tag, Tmsg::Remove { fid })),
+            TSTAT => all(le_u32, body).map(|fid| (tag, Tmsg::Stat { fid })),
+            TWSTAT => {
+                all((le_u32, counted16), body).map(|(fid, stat)| (tag, Tmsg::Wstat { fid, stat }))
+            }
+            _ => Err(DecodeError::Type(kind)),
+        }
     }
 }
 
@@ -167,26 +165,28 @@ impl<'a> Rmsg<'a> {
     pub fn decode(frame: &'a [u8]) -> Result<(u16, Rmsg<'a>), DecodeError> {
         use mtype::*;
         let (kind, tag, body) = open(frame)?;
-        let parsed = match kind {
-            RVERSION => (le_u32, string)
-                .map(|(msize, version)| Rmsg::Version { msize, version })
-                .parse(body),
-            RAUTH => qid.map(|aqid| Rmsg::Auth { aqid }).parse(body),
-            RATTACH => qid.map(|qid| Rmsg::Attach { qid }).parse(body),
-            RERROR => string.map(|ename| Rmsg::Error { ename }).parse(body),
-            RFLUSH => Ok((body, Rmsg::Flush)),
-            RWALK => up_to_16(qid).map(|qids| Rmsg::Walk { qids }).parse(body),
-            ROPEN => (qid, le_u32).map(|(qid, iounit)| Rmsg::Open { qid, iounit }).parse(body),
-            RCREATE => (qid, le_u32).map(|(qid, iounit)| Rmsg::Create { qid, iounit }).parse(body),
-            RREAD => counted32.map(|data| Rmsg::Read { data }).parse(body),
-            RWRITE => le_u32.map(|count| Rmsg::Write { count }).parse(body),
-            RCLUNK => Ok((body, Rmsg::Clunk)),
-            RREMOVE => Ok((body, Rmsg::Remove)),
-            RSTAT => counted16.map(|stat| Rmsg::Stat { stat }).parse(body),
-            RWSTAT => Ok((body, Rmsg::Wstat)),
-            _ => return Err(DecodeError::Type(kind)),
-        };
-        close(tag, parsed)
+        match kind {
+            RVERSION => all((le_u32, string), body)
+                .map(|(msize, version)| (tag, Rmsg::Version { msize, version })),
+            RAUTH => all(qid, body).map(|aqid| (tag, Rmsg::Auth { aqid })),
+            RATTACH => all(qid, body).map(|qid| (tag, Rmsg::Attach { qid })),
+            RERROR => all(string, body).map(|ename| (tag, Rmsg::Error { ename })),
+            RFLUSH => all(success(()), body).map(|()| (tag, Rmsg::Flush)),
+            RWALK => all(up_to_16(qid), body).map(|qids| (tag, Rmsg::Walk { qids })),
+            ROPEN => {
+                all((qid, le_u32), body).map(|(qid, iounit)| (tag, Rmsg::Open { qid, iounit }))
+            }
+            RCREATE => {
+                all((qid, le_u32), body).map(|(qid, iounit)| (tag, Rmsg::Create { qid, iounit }))
+            }
+            RREAD => all(counted32, body).map(|data| (tag, Rmsg::Read { data })),
+            RWRITE => all(le_u32, body).map(|count| (tag, Rmsg::Write { count })),
+            RCLUNK => all(success(()), body).map(|()| (tag, Rmsg::Clunk)),
+            RREMOVE => all(success(()), body).map(|()| (tag, Rmsg::Remove)),
+            RSTAT => all(counted16, body).map(|stat| (tag, Rmsg::Stat { stat })),
+            RWSTAT => all(success(()), body).map(|()| (tag, Rmsg::Wstat)),
+            _ => Err(DecodeError::Type(kind)),
+        }
     }
 }
 

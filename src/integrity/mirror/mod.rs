@@ -202,6 +202,21 @@ impl Mirror {
         (0..self.legs.len()).find(|&leg| self.is_read(leg))
     }
 
+    /// Whether a write of this range, which reaches the legs now, has nothing to wait for, and nothing is
+    /// to be remembered of it if all take it: every leg is in service, the range is marked, and the
+    /// log knows all that there is.
+    pub fn writes_plainly(&mut self, offset: u64, count: u64) -> bool {
+        let plainly = self.legs.iter().all(|leg| leg.service == Service::In);
+        let Some(log) = &self.log else { return plainly };
+        let span = self.scale.span(offset, count);
+        let is_marked = log.marked.has_all(span.clone()) && self.marked.has_all(span.clone());
+        if !plainly || !is_marked || log.durable != log.changes {
+            return false;
+        }
+        self.touched.add(span);
+        true
+    }
+
     /// A write of this range is about to reach the legs. True if it may; if not, it has to wait
     /// until a record that is begun from now on has ended. [`end_write`](Mirror::end_write) is
     /// owed in any case.

@@ -244,7 +244,10 @@ pub(super) fn stats(world: &World) -> String {
          transfers {} jobs {} received {} sent {} log {}\n",
         env!("CARGO_PKG_VERSION"),
         date(u64::from(seen.since) * 1000),
-        seen.millis,
+        world
+            .turn
+            .zip(seen.started)
+            .map_or(0, |(turn, start)| turn.duration_since(start).as_millis()),
         seen.connections.len(),
         seen.accepted,
         world.transfers.len(),

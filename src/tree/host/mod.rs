@@ -88,6 +88,11 @@ impl Export {
         self.answers.pop_front()
     }
 
+    /// Whether there is one.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Whether the host has done all that it was asked.
     pub fn is_idle(&self) -> bool {
         self.jobs.is_idle()

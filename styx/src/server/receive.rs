@@ -38,20 +38,21 @@ impl<F: Clone> Session<F> {
         service: &mut S,
         out: &mut impl Output,
     ) -> Result<(), Fatal> {
-        let (tag, message) = match Tmsg::decode(frame) {
-            Ok(decoded) => decoded,
+        let decoded = Tmsg::decode(frame);
+        let (tag, message) = match &decoded {
+            Ok((tag, message)) => (*tag, message),
             Err(DecodeError::Text) => {
                 let tag = decode::tag_of(frame).ok_or(DecodeError::Size)?;
                 self.error(tag, enames::EBADTEXT, out);
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err((*error).into()),
         };
-        let taken = match message {
+        let taken = match *message {
             Tmsg::Version { msize, version } => self.version(tag, msize, version, service, out),
             _ if self.msize.is_none() => Err(enames::ENOVERSION.into()),
             _ if self.requests.with_tag(tag).is_some() => Err(enames::EDUPTAG.into()),
-            _ => self.dispatch(tag, &message, service, out),
+            _ => self.dispatch(tag, message, service, out),
         };
         if let Err(ename) = taken {
             self.error(tag, &ename, out);
@@ -76,8 +77,8 @@ impl<F: Clone> Session<F> {
                 self.flush(tag, oldtag, service, out);
                 Ok(())
             }
-            Tmsg::Walk { fid, newfid, names } => {
-                self.walk(tag, (fid, newfid), &names, service, out)
+            Tmsg::Walk { fid, newfid, ref names } => {
+                self.walk(tag, (fid, newfid), names, service, out)
             }
             Tmsg::Open { fid, mode } => self.open(tag, fid, mode, service, out),
             Tmsg::Create { fid, name, perm, mode } => {

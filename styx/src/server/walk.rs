@@ -89,7 +89,7 @@ impl<F: Clone> Session<F> {
                 self.walk_on(id, walk, &names, service, out)
             }
             Ok(_) => wrong_kind(),
-            Err(ename) => Poll::Ready(self.end_walk(id.tag, walk, Some(ename), out)),
+            Err(ename) => Poll::Ready(self.end_walk(id.tag, &walk, Some(ename), out)),
         }
     }
 
@@ -106,7 +106,7 @@ impl<F: Clone> Session<F> {
             match service.walk(id, &walk.at, name.as_ref()) {
                 Poll::Ready(Ok(file)) => walk.advance(file, service),
                 Poll::Ready(Err(ename)) => {
-                    return Poll::Ready(self.end_walk(id.tag, walk, Some(ename), out));
+                    return Poll::Ready(self.end_walk(id.tag, &walk, Some(ename), out));
                 }
                 Poll::Pending => {
                     walk.names = names[done + 1..].iter().map(|n| n.as_ref().to_owned()).collect();
@@ -115,13 +115,13 @@ impl<F: Clone> Session<F> {
                 }
             }
         }
-        Poll::Ready(self.end_walk(id.tag, walk, None, out))
+        Poll::Ready(self.end_walk(id.tag, &walk, None, out))
     }
 
     fn end_walk(
         &mut self,
         tag: u16,
-        walk: Walk<F>,
+        walk: &Walk<F>,
         failed: Option<Ename>,
         out: &mut impl Output,
     ) -> Taken {
@@ -133,13 +133,13 @@ impl<F: Clone> Session<F> {
     }
 
     /// Every name was found: newfid stands for where they lead.
-    fn arrive(&mut self, tag: u16, walk: Walk<F>, out: &mut impl Output) -> Taken {
+    fn arrive(&mut self, tag: u16, walk: &Walk<F>, out: &mut impl Output) -> Taken {
         let start = out.end();
         // The reply comes first, because one that is too long to be sent must leave no fid behind.
         self.reply(tag, &Rmsg::Walk { qids: walk.qids }, out)?;
         let made = match walk.newfid {
-            Newfid::Same(fid) => self.fids.same(fid).map(|entry| entry.file = walk.at),
-            Newfid::Other(number) => self.fids.make(number, walk.at),
+            Newfid::Same(fid) => self.fids.same(fid).map(|entry| entry.file = walk.at.clone()),
+            Newfid::Other(number) => self.fids.make(number, walk.at.clone()),
         };
         made.inspect_err(|_| out.cut(start))
     }
