@@ -33,8 +33,12 @@ pub const REFUSAL_TIME: Duration = Duration::from_secs(5);
 pub const TURN: usize = 64;
 
 /// A turn also ends with the message that takes requests and replies over this many bytes: some
-/// hundred microseconds. With less, one client's large reads cost more than they gain the others.
+/// hundred microseconds. With less, a client's large reads cost more than they need.
 pub const TURN_BYTES: usize = 1024 * 1024;
+
+/// The same while others have their turns, too: a large read, or as many small ones as clients have in
+/// flight. So who asks for little waits for one large read of another, and not for eight.
+pub const SHARED_TURN_BYTES: usize = 128 * 1024;
 
 /// A client whose replies pile up over this many bytes is not listened to until it has read some
 /// of them. One reply may go beyond it.
@@ -109,7 +113,7 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 25] = [
+    let rows: [(&str, u64, &str); 26] = [
         (
             "clients",
             CLIENTS as u64,
@@ -137,6 +141,7 @@ pub fn table(session: &Limits) -> String {
         ("reply bytes", OUTPUT as u64, "of one client not read; then it is not listened to"),
         ("turn", TURN as u64, "messages of one client before the others have theirs"),
         ("turn bytes", TURN_BYTES as u64, "of one client before the others have their turn"),
+        ("shared turn bytes", SHARED_TURN_BYTES as u64, "the same while others have their turns"),
         ("walk", styx::MAXWELEM as u64, "names in one Twalk; more end the connection"),
         ("ctl message", MESSAGE as u64, "bytes"),
         ("name", NAME as u64, "bytes of a device's name"),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use mio::Token;
 use slab::Slab;
 
-use super::connection::{Connection, Readiness, Turn};
+use super::connection::{Connection, Readiness};
 use super::refusals::Refusal;
 use super::spare::is_out_of_descriptors;
 use super::stream::Stream;
@@ -89,7 +89,7 @@ impl Server {
         if !stdio {
             self.await_handshake(token.0);
         }
-        self.ready.push_back(index);
+        self.turns.wanted(index);
         Ok(())
     }
 
@@ -133,38 +133,6 @@ impl Server {
             closed: event.is_read_closed() || event.is_error(),
         });
         self.make_ready(index);
-    }
-
-    pub(super) fn make_ready(&mut self, index: usize) {
-        if let Some(client) = self.clients.get_mut(index)
-            && !std::mem::replace(&mut client.is_ready, true)
-        {
-            self.ready.push_back(index);
-        }
-    }
-
-    /// One turn for each client that has something to do. Who has more waits for the next round.
-    pub(super) fn take_turns(&mut self) {
-        if !self.ready.is_empty() {
-            self.world.client_came(self.host.now);
-        }
-        for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.pop_front() else { return };
-            let Some(client) = self.clients.get_mut(index) else { continue };
-            client.is_ready = false;
-            let listen = self.ending.is_none();
-            match client.connection.take_turn(
-                &mut self.world,
-                &mut self.host,
-                &mut self.buffers,
-                listen,
-            ) {
-                Turn::Idle => {}
-                Turn::Last(client) => self.release(Some(client)),
-                Turn::More => self.make_ready(index),
-                Turn::Over => self.dismiss(index),
-            }
-        }
     }
 
     pub(super) fn dismiss(&mut self, index: usize) {

@@ -138,6 +138,15 @@ impl Buffers {
     }
 }
 
+/// What a client may have of one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Whether anything is read from it.
+    pub listens: bool,
+    /// The turn ends with the message that takes requests and replies over so many bytes.
+    pub bytes: usize,
+}
+
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -260,10 +269,10 @@ impl<S: Stream> Connection<S> {
         world: &mut World,
         host: &mut impl Surroundings,
         buffers: &mut Buffers,
-        listen: bool,
+        share: Share,
     ) -> Turn {
         let _span = self.span().entered();
-        let received = self.receive(world, host, buffers, listen);
+        let received = self.receive(world, host, buffers, share);
         let sent = self.send(buffers);
         self.end_turn(world, host.now());
         match received {
@@ -314,7 +323,7 @@ impl<S: Stream> Connection<S> {
         world: &mut World,
         host: &mut impl Surroundings,
         buffers: &mut Buffers,
-        listen: bool,
+        share: Share,
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
         let (mut taken, mut moved, mut unanswered) = (0, 0, 0);
@@ -327,7 +336,7 @@ impl<S: Stream> Connection<S> {
             while let Some((frame, _)) =
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
-                let over = taken == limits::TURN || moved > limits::TURN_BYTES || self.is_full();
+                let over = taken == limits::TURN || moved > share.bytes || self.is_full();
                 if over || self.session.must_wait(frame) {
                     self.input.take_off(done);
                     // Also where the output is full: it may all go out now, and then no event
@@ -347,7 +356,7 @@ impl<S: Stream> Connection<S> {
                 }
             }
             self.input.take_off(done);
-            if !self.readable || self.ended || !listen {
+            if !self.readable || self.ended || !share.listens {
                 buffers.give_back(&mut self.input);
                 return Ok(false);
             }

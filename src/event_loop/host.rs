@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use styx::server::{Ename, Outcome};
 
+use super::ahead::Ahead;
 use super::connection::Surroundings;
 use super::links::Link;
 use super::logs::{Logs, Move, Work};
@@ -20,7 +21,7 @@ use crate::ctl::{Finder, SaveLog};
 use crate::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
-use crate::inner::{Carrier, Device, File, Op};
+use crate::inner::{Carrier, Device, File, LocalFile, Op};
 use crate::integrity::log::{self, Record};
 use crate::integrity::state::{Key, StateDir, StateError};
 use crate::namespace::{Failure, Target, Tree, Walked};
@@ -32,6 +33,8 @@ pub(super) struct Host {
     /// How many of its files may be open at one time.
     pub open_limit: usize,
     pub workers: Workers,
+    /// Who is read ahead of.
+    pub ahead: Ahead,
     /// The mounts of the name space, by number.
     pub links: Vec<Link>,
     /// When this turn of the loop began.
@@ -78,6 +81,17 @@ impl Host {
         work.into_iter().for_each(|work| self.workers.submit(Job::Log(work)));
     }
 
+    /// Somebody reads from a file here: what comes next is read ahead, if it has to be.
+    fn read_ahead(&mut self, file: &LocalFile, offset: u64, count: usize, waits: bool) {
+        if !waits && self.ahead.is_idle() {
+            return;
+        }
+        let range = offset..offset.saturating_add(count as u64);
+        if let Some(range) = self.ahead.read(file.key(), range, waits) {
+            file.read_ahead(range);
+        }
+    }
+
     /// Whether neither a worker thread nor another server can have anything to say.
     pub fn is_alone(&self) -> bool {
         self.workers.under_way() == 0 && self.links.is_empty()
@@ -91,10 +105,16 @@ impl Host {
 impl Carrier for Host {
     fn read(&mut self, file: &File, offset: u64, data: &mut [u8], op: Op) -> Outcome<usize> {
         match file {
-            File::Local(file) => file.read_cached(offset, data).or_later(|| {
-                let (file, count) = (file.clone(), data.len());
-                self.workers.submit(Job::Read { op, file, offset, count });
-            }),
+            File::Local(file) => {
+                let outcome = file.read_cached(offset, data);
+                let waits = outcome.is_pending();
+                if waits {
+                    let (file, count) = (file.clone(), data.len());
+                    self.workers.submit(Job::Read { op, file, offset, count });
+                }
+                self.read_ahead(file, offset, data.len(), waits);
+                outcome
+            }
             File::Remote(file) => {
                 let mount = &mut self.links[file.mount()].mount;
                 mount.read(file, offset, data.len(), op, self.now)?;
@@ -105,7 +125,14 @@ impl Carrier for Host {
 
     fn read_scattered(&mut self, file: &File, offset: u64, places: &mut [IoSliceMut<'_>]) -> bool {
         match file {
-            File::Local(file) => file.read_cached_scattered(offset, places),
+            File::Local(file) => {
+                let all = file.read_cached_scattered(offset, places);
+                if all && !self.ahead.is_idle() {
+                    let count = places.iter().map(|place| place.len()).sum();
+                    self.read_ahead(file, offset, count, false);
+                }
+                all
+            }
             File::Remote(_) => false,
         }
     }

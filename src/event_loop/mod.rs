@@ -2,6 +2,7 @@
 //! would, is done by `workers` or asked of another server over `links`.
 
 mod admission;
+mod ahead;
 mod answers;
 mod check;
 mod clients;
@@ -19,6 +20,7 @@ mod spare;
 mod stream;
 mod timers;
 mod trace;
+mod turns;
 mod watch;
 mod workers;
 
@@ -50,6 +52,7 @@ use crate::limits;
 use crate::namespace;
 use crate::tree::{Owner, Settings, World};
 use admission::Admission;
+use ahead::Ahead;
 use clients::Clients;
 use connection::Buffers;
 use host::Host;
@@ -62,6 +65,7 @@ use scrapes::Scrapes;
 use spare::Spare;
 use stream::Stream;
 use trace::Trace;
+use turns::Turns;
 use workers::Workers;
 
 /// Events taken from the kernel at one time: more come with the next turn.
@@ -127,8 +131,7 @@ pub struct Server {
     /// Clients by when they must have said their Tversion, by token.
     handshakes: VecDeque<(Instant, usize)>,
     generation: u32,
-    /// Clients with something to do in this turn.
-    ready: VecDeque<usize>,
+    turns: Turns,
     buffers: Buffers,
     world: World,
     host: Host,
@@ -242,6 +245,7 @@ impl Server {
             export,
             open_limit,
             workers,
+            ahead: Ahead::default(),
             links,
             now: Instant::now(),
             state: options.state.map(Arc::new),
@@ -272,7 +276,7 @@ impl Server {
             most_clients: limits::CLIENTS.min(open_limit),
             handshakes: VecDeque::new(),
             generation: 0,
-            ready: VecDeque::new(),
+            turns: Turns::default(),
             buffers: Buffers::default(),
             world,
             host,

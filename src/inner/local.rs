@@ -6,6 +6,8 @@
 
 use std::fs::File as HostFile;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,8 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, SeekFrom, Stat, accessat,
-    fstat, fstatfs, openat2, seek,
+    Access, Advice, AtFlags, CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, SeekFrom, Stat,
+    accessat, fadvise, fstat, fstatfs, openat2, seek,
 };
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwrite};
 use styx::enames;
@@ -243,6 +245,15 @@ impl LocalFile {
         let count = places.iter().map(|place| place.len()).sum();
         let flags = if self.is_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
         preadv2(self.file.as_fd(), places, offset, flags) == Ok(count)
+    }
+
+    /// Has these bytes brought into memory, and does not wait for them.
+    pub fn read_ahead(&self, range: Range<u64>) {
+        let count = range.end.min(self.length).saturating_sub(range.start);
+        if count > 0 {
+            // If it does not help it does not harm.
+            let _ = fadvise(&self.file, range.start, NonZeroU64::new(count), Advice::WillNeed);
+        }
     }
 
     /// Reads, and waits for it: fewer bytes than were asked for only at the end of the file.

@@ -5,9 +5,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dsfs::ctl::{Entry, Keys};
-use dsfs::event_loop::connection::Turn;
+use dsfs::event_loop::connection::{Share, Turn};
 use dsfs::inner::{Carrier, File, Inner};
 use dsfs::integrity::Service;
+use dsfs::limits;
 use dsfs::tree::{Answered, ClientId, Owner};
 use styx::server::Ename;
 
@@ -16,6 +17,9 @@ use crate::link::Link;
 
 /// Turns in a row with something to do, after which a server is taken to run in a circle.
 const MAX_TURNS: usize = 10_000;
+
+/// What a client has of a turn: as much as one that is alone.
+const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES };
 
 impl Life {
     /// Whether nothing is under way but reads of what may happen, and nothing waits to be taken or sent.
@@ -209,7 +213,7 @@ impl Life {
             let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.is_ready = false;
             let (world, host) = (&mut self.world, &mut self.host);
-            match conn.connection.take_turn(world, host, &mut self.buffers, true) {
+            match conn.connection.take_turn(world, host, &mut self.buffers, WHOLE) {
                 Turn::Idle => {}
                 Turn::More => self.make_ready(index),
                 Turn::Last(client) => {

@@ -1,0 +1,89 @@
+//! Whose turn it is, and how much a client may have of one.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::connection::{Share, Turn};
+use crate::limits;
+
+/// How long after the turn of another client a client is not alone. Who asks for one thing after the
+/// other asks again within some round trips.
+const COMPANY: Duration = Duration::from_millis(20);
+
+/// Clients that have something to do.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Those who have, in the order in which they came to have it.
+    ready: VecDeque<usize>,
+    /// Those who had a turn that was not enough. Who comes meanwhile goes before them.
+    again: Vec<usize>,
+    /// Who had the last turn.
+    last: usize,
+    /// When that was somebody else than the one before.
+    changed: Option<Instant>,
+}
+
+impl Turns {
+    /// Whether somebody has something to do.
+    pub fn are_wanted(&self) -> bool {
+        !self.ready.is_empty() || !self.again.is_empty()
+    }
+
+    /// A client has something to do, and is not in line yet.
+    pub fn wanted(&mut self, index: usize) {
+        self.ready.push_back(index);
+    }
+
+    /// How many bytes a turn of this client may move.
+    fn bytes(&mut self, index: usize, now: Instant) -> usize {
+        if std::mem::replace(&mut self.last, index) != index {
+            self.changed = Some(now);
+        }
+        let is_alone = self.changed.is_none_or(|at| now.duration_since(at) > COMPANY);
+        if is_alone { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
+    }
+}
+
+impl Server {
+    /// A client has something to do.
+    pub(super) fn make_ready(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && !std::mem::replace(&mut client.is_ready, true)
+        {
+            self.turns.wanted(index);
+        }
+    }
+
+    /// One turn for each client that has something to do. Who has more waits for the next round.
+    pub(super) fn take_turns(&mut self) {
+        if !self.turns.are_wanted() {
+            return;
+        }
+        let now = self.host.now;
+        self.world.client_came(now);
+        let Turns { ready, again, .. } = &mut self.turns;
+        ready.extend(again.drain(..));
+        for _ in 0..self.turns.ready.len() {
+            let Some(index) = self.turns.ready.pop_front() else { return };
+            let Some(client) = self.clients.get_mut(index) else { continue };
+            client.is_ready = false;
+            let bytes = self.turns.bytes(index, now);
+            let share = Share { listens: self.ending.is_none(), bytes };
+            match client.connection.take_turn(
+                &mut self.world,
+                &mut self.host,
+                &mut self.buffers,
+                share,
+            ) {
+                Turn::Idle => {}
+                Turn::Last(client) => self.release(Some(client)),
+                Turn::More => {
+                    client.is_ready = true;
+                    self.turns.again.push(index);
+                }
+                Turn::Over => self.dismiss(index),
+            }
+        }
+    }
+}
