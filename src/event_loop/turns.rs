@@ -20,8 +20,8 @@ pub(super) struct Turns {
     again: Vec<usize>,
     /// Who had the last turn.
     last: usize,
-    /// When that was somebody else than the one before.
-    changed: Option<Instant>,
+    /// Until when nobody is alone, since that was somebody else than the one before.
+    company: Option<Instant>,
 }
 
 impl Turns {
@@ -38,9 +38,9 @@ impl Turns {
     /// How many bytes a turn of this client may move.
     fn bytes(&mut self, index: usize, now: Instant) -> usize {
         if std::mem::replace(&mut self.last, index) != index {
-            self.changed = Some(now);
+            self.company = Some(now + COMPANY);
         }
-        let is_alone = self.changed.is_none_or(|at| now.duration_since(at) > COMPANY);
+        let is_alone = self.company.is_none_or(|until| until < now);
         if is_alone { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
     }
 }

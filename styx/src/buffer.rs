@@ -67,6 +67,11 @@ impl Buffer {
         self.end = 0;
     }
 
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
     /// How many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         self.bytes.capacity()

@@ -58,9 +58,10 @@ pub(crate) fn put_str(out: &mut impl Output, s: &str) -> Put {
 }
 
 pub(crate) fn put_qid(out: &mut impl Output, qid: Qid) {
-    out.append(&[qid.kind]);
-    put_u32(out, qid.vers);
-    put_u64(out, qid.path);
+    let mut bytes = [qid.kind; 13];
+    LE::write_u32(&mut bytes[1..], qid.vers);
+    LE::write_u64(&mut bytes[5..], qid.path);
+    out.append(&bytes);
 }
 
 /// Writes the header with no size yet; where the frame starts.

@@ -127,20 +127,22 @@ impl<F> Fids<F> {
 
     /// Whether a new fid may have this number.
     pub fn vacant(&self, number: u32) -> Result<(), Ename> {
-        if number == crate::NOFID {
-            Err(enames::EUNKNOWNFID.into())
-        } else if self.find(number).is_ok() {
-            Err(enames::EFIDINUSE.into())
-        } else if self.entries.len() >= self.limit {
-            Err(enames::ENOFIDS.into())
-        } else {
-            Ok(())
+        self.place(number).map(|_| ())
+    }
+
+    /// Where in the list a new fid with this number would be, if it may have it.
+    fn place(&self, number: u32) -> Result<usize, Ename> {
+        match self.find(number) {
+            _ if number == crate::NOFID => Err(enames::EUNKNOWNFID.into()),
+            Ok(_) => Err(enames::EFIDINUSE.into()),
+            Err(_) if self.entries.len() >= self.limit => Err(enames::ENOFIDS.into()),
+            Err(at) => Ok(at),
         }
     }
 
     /// Makes a fid that stands for `file`, if the number is vacant.
     pub fn make(&mut self, number: u32, file: F) -> Result<(), Ename> {
-        self.vacant(number)?;
+        let at = self.place(number)?;
         self.serial += 1;
         let serial = self.serial;
         let fid = Fid {
@@ -153,9 +155,7 @@ impl<F> Fids<F> {
             stuck: (0, 0),
             serial,
         };
-        if let Err(at) = self.find(number) {
-            self.numbers.insert(at, (number, self.entries.insert(fid)));
-        }
+        self.numbers.insert(at, (number, self.entries.insert(fid)));
         Ok(())
     }
 

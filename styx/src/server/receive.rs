@@ -213,14 +213,18 @@ impl<F: Clone> Session<F> {
         entry.check_open(&[omode::OWRITE, omode::ORDWR], service.bad_use())?;
         check_transfer(offset, data.len(), msize)?;
         let id = self.requests.begin(tag);
-        let outcome = service.write(id, &entry.file, offset, data).map_ok(Answer::Count);
-        self.settle(
-            id,
-            Then::Write { fid, offset, count: data.len() as u32 },
-            outcome,
-            service,
-            out,
-        )
+        let count = data.len() as u32;
+        match service.write(id, &entry.file, offset, data) {
+            Poll::Ready(taken) => {
+                let taken = taken?.min(count);
+                entry.check_progress(offset, count, taken)?;
+                self.reply(tag, &Rmsg::Write { count: taken }, out)
+            }
+            Poll::Pending => {
+                self.keep(id, Then::Write { fid, offset, count });
+                Ok(())
+            }
+        }
     }
 
     fn clunk<S: Service<File = F>>(
