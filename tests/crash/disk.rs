@@ -189,6 +189,16 @@ impl Carrier for Disk {
         Poll::Ready(self.do_write(leg, offset as usize, data))
     }
 
+    fn write_at_once(
+        &mut self,
+        file: &File,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<usize, Ename>> {
+        let leg = self.leg(file);
+        (!self.is_late()).then(|| self.do_write(leg, offset as usize, data))
+    }
+
     fn sync(&mut self, file: &File, op: Op) -> Outcome<()> {
         let leg = self.leg(file);
         self.jobs.push(Job::Sync { op, leg, until: self.legs[leg].writes });

@@ -233,6 +233,22 @@ impl Carrier for Host {
         Poll::Ready(self.disk.write(file, offset, data, &mut self.dice))
     }
 
+    fn write_at_once(
+        &mut self,
+        file: &File,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<usize, Ename>> {
+        let File::Local(file) = file else { return None };
+        let file = self.place(file);
+        if self.is_late() {
+            return None;
+        }
+        let wrote = self.disk.write(file, offset, data, &mut self.dice);
+        // One that took only a part is not over.
+        (wrote.is_err() || wrote == Ok(data.len())).then_some(wrote)
+    }
+
     fn sync(&mut self, file: &File, op: Op) -> Outcome<()> {
         match file {
             File::Local(file) => {
