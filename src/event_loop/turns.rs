@@ -87,3 +87,19 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_company_has_short_turns_and_who_is_left_alone_long_ones_again() {
+        let (mut turns, start) = (Turns::default(), Instant::now());
+        let mut turn = |index, millis| turns.bytes(index, start + Duration::from_millis(millis));
+        let (whole, shared) = (limits::TURN_BYTES, limits::SHARED_TURN_BYTES);
+        assert_eq!([turn(0, 0), turn(0, 1)], [whole; 2]);
+        assert_eq!([turn(1, 2), turn(0, 3), turn(0, 4), turn(0, 22)], [shared; 4]);
+        assert_eq!([turn(0, 24), turn(0, 25)], [whole; 2]);
+        assert_eq!(turn(1, 26), shared);
+    }
+}
