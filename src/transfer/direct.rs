@@ -22,93 +22,93 @@ pub(super) fn transfer(
     offset: u64,
     ask: &mut Ask<'_>,
 ) -> Option<Result<usize, Ename>> {
-    let (count, write) = match ask {
-        Ask::Read(data) => (data.len(), false),
-        Ask::Write(data) => (data.len(), true),
+    let (count, way) = match ask {
+        Ask::Read(data) => (data.len(), Way::Read),
+        Ask::Write(data) => (data.len(), Way::Write),
         Ask::Sync => return None,
     };
     let is_gone = matches!(inner, Inner::Device(device) if device.is_gone());
     if is_gone || count == 0 || count > MOST {
         return None;
     }
-    let run = Run { offset, count: count as u64, write, leg: false };
-    each_file(inner, run, &mut |file, Run { offset, leg, .. }| match ask {
+    each_file(inner, (offset, count as u64), way, &mut |file, offset, way| match ask {
         Ask::Read(data) => {
             let all = carrier.read_scattered(file, offset, &mut [IoSliceMut::new(data)]);
             all.then_some(Ok(count))
         }
         // That a leg was cut short is more than can be dealt with here.
-        Ask::Write(_) if leg && carrier.leaves_hole(file, offset) => None,
+        Ask::Write(_) if way == Way::WriteLeg && carrier.leaves_hole(file, offset) => None,
         Ask::Write(data) => carrier.write_at_once(file, offset, data),
         Ask::Sync => None,
     })
 }
 
-/// A range of a file or device.
-#[derive(Clone, Copy)]
-struct Run {
-    offset: u64,
-    count: u64,
-    /// It is written, and not read.
-    write: bool,
-    /// It is part of a mirror's leg.
-    leg: bool,
+/// What is done with a range.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Read,
+    Write,
+    /// It is written, and part of a mirror's leg.
+    WriteLeg,
 }
 
-/// Calls `then` with the one file that has all of a run, and where in it; for a write to a mirror with each
-/// leg's, from right to left. `None` if there is no such file, or if `then` can't deal with one.
+/// Calls `then` with the one file that has all of a range (where it starts, and how many bytes it has),
+/// and where in it; for a write to a mirror with each leg's, from right to left. `None` if there is no such
+/// file, or if `then` can't deal with one.
 fn each_file(
     inner: &Inner,
-    run: Run,
-    then: &mut impl FnMut(&File, Run) -> Option<Result<usize, Ename>>,
+    (offset, count): (u64, u64),
+    way: Way,
+    then: &mut impl FnMut(&File, u64, Way) -> Option<Result<usize, Ename>>,
 ) -> Option<Result<usize, Ename>> {
     let device = match inner {
-        Inner::File(file) => return then(file, run),
+        Inner::File(file) => return then(file, offset, way),
         Inner::Device(device) => device,
         Inner::Ctl | Inner::Absent(_) => return None,
     };
-    let Run { offset, count, write, .. } = run;
     let geometry = &device.geometry;
     if geometry.clip(offset, count) < count {
         return None;
     }
     let piece = match geometry.kind() {
-        Kind::Mirror if write => return each_leg(device, run, then),
+        Kind::Mirror if way != Way::Read => return each_leg(device, (offset, count), then),
         Kind::Mirror => Piece { inner: device.mirror()?.first()?, offset, count },
         // A write that comes to our ctl is a message to it, if one of no bytes.
-        Kind::Cat | Kind::Inter | Kind::Part { .. } if !(write && device.has_ctl()) => {
+        Kind::Cat | Kind::Inter | Kind::Part { .. } if way == Way::Read || !device.has_ctl() => {
             geometry.piece(offset, count)
         }
         _ => return None,
     };
     let is_whole = piece.count == count
         && piece.offset.saturating_add(count) <= geometry.inner_length(piece.inner);
-    let run = Run { offset: piece.offset, ..run };
-    if is_whole { each_file(&device.inner()[piece.inner], run, then) } else { None }
-}
-
-/// Calls `then` with the file that has all of a run in each leg of a mirror, if every leg has one here and
-/// the mirror has nothing to remember of it.
-fn each_leg(
-    device: &Device,
-    run: Run,
-    then: &mut impl FnMut(&File, Run) -> Option<Result<usize, Ename>>,
-) -> Option<Result<usize, Ename>> {
-    if device.homes() != 0 || !device.mirror()?.writes_plainly(run.offset, run.count) {
+    if !is_whole {
         return None;
     }
-    let (legs, run) = (device.inner(), Run { leg: true, ..run });
-    if !legs.iter().all(|leg| is_plain(leg, run)) {
+    each_file(&device.inner()[piece.inner], (piece.offset, count), way, then)
+}
+
+/// Calls `then` with the file that has all of a range in each leg of a mirror that is written, if every leg
+/// has one here and the mirror has nothing to remember of it.
+fn each_leg(
+    device: &Device,
+    range: (u64, u64),
+    then: &mut impl FnMut(&File, u64, Way) -> Option<Result<usize, Ename>>,
+) -> Option<Result<usize, Ename>> {
+    if device.homes() != 0 || !device.mirror()?.writes_plainly(range.0, range.1) {
+        return None;
+    }
+    let legs = device.inner();
+    if !legs.iter().all(|leg| is_plain(leg, range)) {
         return None;
     }
     for leg in legs.iter().rev() {
         // Which leg failed is for the frames to find out, and to remember.
-        each_file(leg, run, then)?.ok()?;
+        each_file(leg, range, Way::WriteLeg, then)?.ok()?;
     }
-    Some(Ok(run.count as usize))
+    Some(Ok(range.1 as usize))
 }
 
-/// Whether there is one file for each leg that a run comes to.
-fn is_plain(inner: &Inner, run: Run) -> bool {
-    each_file(inner, run, &mut |_, _| Some(Ok(0))).is_some()
+/// Whether there is one file for each leg that a range comes to when it is written.
+fn is_plain(inner: &Inner, range: (u64, u64)) -> bool {
+    each_file(inner, range, Way::WriteLeg, &mut |_, _, _| Some(Ok(0))).is_some()
 }
