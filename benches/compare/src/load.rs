@@ -49,7 +49,7 @@ pub fn run(
     load: &Load,
     secs: f64,
 ) -> Result<Sample, Error> {
-    files.prepare(load.op)?;
+    files.prepare(load.op, file)?;
     match &server.protocol {
         Protocol::Styx(..) => {
             let said = output(&mut p9load(tools, server, file, load, secs))?;

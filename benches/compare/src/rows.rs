@@ -197,6 +197,13 @@ pub const ROWS: &[Row] = &[
         goals: &[Goal::Base(0.5)],
     },
     Row {
+        key: "mirrorwrite-8k",
+        title: "4 KiB writes to a mirror of two, 32 in flight, files written 8 KiB at a time",
+        load: load(Op::Write, K4, 1, 32),
+        kind: Kind::Devices(&[("plain", "f8"), ("mirror", "m8")]),
+        goals: &[Goal::Base(0.5)],
+    },
+    Row {
         key: "idle",
         title: "4 KiB reads, 32 in flight, beside 5,000 idle connections",
         load: load(Op::Read, K4, 1, 32),

@@ -34,6 +34,8 @@ const DEVICES: &[&str] = &[
     "inter i1 ds/p2 ds/p3",
     "cat deep ds/i0 ds/i1",
     "mirror m /f /g",
+    "cat f8 /f8",
+    "mirror m8 /f8 /g8",
     "inter i /f /g",
 ];
 

@@ -10,8 +10,16 @@ use crate::Error;
 use crate::options::Options;
 use crate::rows::{Kind, Op};
 
-/// The file that every server serves: far more than the CPU's caches, and far less than memory.
-const FILE_BYTES: &str = "256m";
+/// How long the files are that are served from memory: far more than the CPU's caches, and far less than
+/// memory.
+const FILE_MIB: u64 = 256;
+
+/// Those files, and in which pieces they are written, in bytes. It tells how large the folios of the page
+/// cache are that hold them, on which a write to a part of one depends. The second two are as clients
+/// with messages of 8 KiB leave them.
+const FILES: [(&str, usize); 4] = [("f", BLOCK), ("g", BLOCK), ("f8", 8192), ("g8", 8192)];
+
+const BLOCK: usize = 1 << 20;
 
 /// The file that is streamed from the disk: more than a disk gives in one run.
 const COLD_BYTES: u64 = 4 << 30;
@@ -64,9 +72,14 @@ pub fn files(options: &Options) -> Result<Files, Error> {
     let dir = given.or(temporary.as_ref().map(|dir| dir.path().into())).unwrap_or_default();
     let dir = dir.canonicalize().map_err(Error::io(dir.display().to_string()))?;
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../p9load/target/release/p9load");
-    for name in ["f", "g"] {
+    for (name, block) in FILES {
         let path = dir.join(name);
-        run(Command::new(&tools).arg("--make-pattern").arg(&path).args(["--span", FILE_BYTES]))?;
+        if block == BLOCK {
+            let span = format!("{FILE_MIB}m");
+            run(Command::new(&tools).arg("--make-pattern").arg(&path).args(["--span", &span]))?;
+        } else {
+            write_zeros(&path, block).map_err(Error::io(path.display().to_string()))?;
+        }
     }
     let needs_cold = options.rows().any(|row| matches!(row.kind, Kind::Cold));
     let cold = needs_cold.then(|| dir.join("cold"));
@@ -88,20 +101,28 @@ pub fn make_cold(path: &Path) -> Result<(), Error> {
 }
 
 impl Files {
-    /// Brings the files that are served from memory into the state that each run starts from. In
-    /// memory: some hosts take pages back that have not been used for a few seconds. Before writes
-    /// also changed, all of them, and none on its way to the disk: the first write to a page costs
-    /// the file system several times what the next one does, and whoever came first would pay it.
-    pub fn prepare(&self, op: Op) -> Result<(), Error> {
-        ["f", "g"].into_iter().try_for_each(|name| {
+    /// Brings the files that are served from memory, and that a load of `file` comes to, into the state
+    /// that each run starts from. In memory: some hosts take pages back that have not been used for a
+    /// few seconds. Before writes also changed, all of them, and none on its way to the disk: the first
+    /// write to a page costs the file system several times what the next one does, and whoever came
+    /// first would pay it.
+    pub fn prepare(&self, op: Op, file: &str) -> Result<(), Error> {
+        let is_small = |name: &str| name.ends_with('8');
+        let used = FILES.into_iter().filter(|(name, _)| is_small(name) == is_small(file));
+        used.into_iter().try_for_each(|(name, block)| {
             let path = self.dir.join(name);
-            let done = if op == Op::Write { rewrite(&path) } else { read_through(&path) };
+            let done = if op == Op::Write { rewrite(&path, block) } else { read_through(&path) };
             done.map_err(Error::io(path.display().to_string()))
         })
     }
 }
 
-const BLOCK: usize = 1 << 20;
+/// Makes a file of zeros, writing it in pieces of `block` bytes.
+fn write_zeros(path: &Path, block: usize) -> io::Result<()> {
+    let file = File::create(path)?;
+    let zeros = vec![0; block];
+    (0..FILE_MIB << 20).step_by(block).try_for_each(|at| file.write_all_at(&zeros, at))
+}
 
 fn read_through(path: &Path) -> io::Result<()> {
     let mut file = File::open(path)?;
@@ -110,11 +131,11 @@ fn read_through(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs a file, and writes what it holds again.
-fn rewrite(path: &Path) -> io::Result<()> {
+/// Syncs a file, and writes what it holds again, in pieces of `block` bytes.
+fn rewrite(path: &Path, block: usize) -> io::Result<()> {
     let file = File::options().read(true).write(true).open(path)?;
     file.sync_data()?;
-    let (mut block, mut at) = (vec![0; BLOCK], 0);
+    let (mut block, mut at) = (vec![0; block], 0);
     loop {
         let count = file.read_at(&mut block, at)?;
         if count == 0 {
