@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use crate::inner::FileKey;
 
-/// Readers that are remembered. Each read from memory looks at all of them while there are any.
+/// Readers that are remembered, until they have come to the end of their file or others have had to wait
+/// since. Each read from memory looks at all of them while there are any.
 const READERS: usize = 16;
 
 /// How far ahead of a reader is read at most, in bytes: what a fast disk gives in some milliseconds, so that it
@@ -42,33 +43,42 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Whether nobody had to wait for the disk lately.
+    /// Whether nobody is remembered.
     pub fn is_idle(&self) -> bool {
         self.readers.is_empty()
     }
 
-    /// Somebody reads these bytes of a file, and has to wait for them or not: what is to be read ahead
-    /// now, if anything is.
-    pub fn read(&mut self, file: FileKey, range: Range<u64>, waits: bool) -> Option<Range<u64>> {
+    /// Somebody reads these bytes of a file of this length, and has to wait for them or not: what is to
+    /// be read ahead now, if anything is.
+    pub fn read(
+        &mut self,
+        (file, length): (FileKey, u64),
+        range: Range<u64>,
+        waits: bool,
+    ) -> Option<Range<u64>> {
         let Range { start, end } = range;
         let goes_on = |reader: &Reader| reader.next == start && reader.file == file;
         let Some(at) = self.readers.iter().position(goes_on) else {
-            if waits {
+            if waits && end < length {
                 self.readers.truncate(READERS - 1);
                 self.readers.insert(0, Reader { file, start, next: end, until: end });
             }
             return None;
         };
+        if end >= length {
+            self.readers.remove(at);
+            return None;
+        }
         self.readers[..=at].rotate_right(1);
         let reader = &mut self.readers[0];
         reader.next = end;
         reader.until = reader.until.max(end);
         let far = FURTHEST.min((end - reader.start).saturating_mul(GROWTH));
         let piece = PIECE.min(far);
-        if reader.until + piece > end + far {
+        if reader.until >= length || reader.until + piece > end + far {
             return None;
         }
-        let ahead = reader.until..reader.until + piece;
+        let ahead = reader.until..length.min(reader.until + piece);
         reader.until = ahead.end;
         Some(ahead)
     }
@@ -78,8 +88,8 @@ impl Ahead {
 mod tests {
     use super::*;
 
-    const FILE: FileKey = FileKey::Local(1, 2);
     const PIECE: u64 = 128 * 1024;
+    const FILE: (FileKey, u64) = (FileKey::Local(1, 2), 2_000_000 * PIECE);
 
     fn read(ahead: &mut Ahead, piece: u64, waits: bool) -> Option<Range<u64>> {
         ahead.read(FILE, piece * PIECE..(piece + 1) * PIECE, waits)
@@ -91,13 +101,29 @@ mod tests {
         assert_eq!(read(&mut ahead, 0, true), None, "it may not go on");
         let mut until = PIECE;
         for piece in 1..1000 {
+            let next = (piece + 1) * PIECE;
             if let Some(range) = read(&mut ahead, piece, piece % 7 == 0) {
-                assert!(range.start >= until, "{range:?} after {until}");
+                assert_eq!(range.start, until.max(next), "nothing twice, and nothing left out");
                 until = range.end;
             }
-            let (next, far) = ((piece + 1) * PIECE, FURTHEST.min((piece + 1) * PIECE));
-            assert!(until > next + far / 4 && until <= next + far, "{until} at {next}");
+            let far = FURTHEST.min(next * GROWTH);
+            assert!(until > next && until <= next + far, "{until} at {next}");
         }
+        assert!(until > 1000 * PIECE + FURTHEST / 2, "{until}");
+    }
+
+    #[test]
+    fn nobody_is_read_ahead_of_beyond_the_end_nor_remembered_there() {
+        let (mut ahead, file) = (Ahead::default(), (FILE.0, 10 * PIECE - 1));
+        let mut until = PIECE;
+        for piece in 0..10 {
+            let range = ahead.read(file, piece * PIECE..file.1.min((piece + 1) * PIECE), true);
+            until = range.map_or(until, |range| range.end);
+        }
+        assert_eq!(until, file.1);
+        assert!(ahead.is_idle());
+        assert_eq!(ahead.read(file, 9 * PIECE..file.1, true), None);
+        assert!(ahead.is_idle());
     }
 
     #[test]

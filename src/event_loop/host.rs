@@ -87,7 +87,7 @@ impl Host {
             return;
         }
         let range = offset..offset.saturating_add(count as u64);
-        if let Some(range) = self.ahead.read(file.key(), range, waits) {
+        if let Some(range) = self.ahead.read((file.key(), file.length()), range, waits) {
             file.read_ahead(range);
         }
     }
@@ -127,7 +127,7 @@ impl Carrier for Host {
         match file {
             File::Local(file) => {
                 let all = file.read_cached_scattered(offset, places);
-                if all && !self.ahead.is_idle() {
+                if all {
                     let count = places.iter().map(|place| place.len()).sum();
                     self.read_ahead(file, offset, count, false);
                 }

@@ -249,10 +249,10 @@ impl LocalFile {
 
     /// Has these bytes brought into memory, and does not wait for them.
     pub fn read_ahead(&self, range: Range<u64>) {
-        let count = range.end.min(self.length).saturating_sub(range.start);
-        if count > 0 {
+        // No bytes would mean all there are.
+        if let Some(count) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
             // If it does not help it does not harm.
-            let _ = fadvise(&self.file, range.start, NonZeroU64::new(count), Advice::WillNeed);
+            let _ = fadvise(&self.file, range.start, Some(count), Advice::WillNeed);
         }
     }
 
