@@ -2,8 +2,8 @@
 //!
 //! The kernel reads ahead, too, but as part of the read that comes to the edge of what it has: on the
 //! loop's own thread, for up to milliseconds where it is set to read far ahead, and all other clients
-//! wait. So the loop notices such readers itself, and asks for what they will want next in pieces as
-//! small as what they read: what they come to then is in memory, with no edge in it.
+//! wait. So the loop notices such readers itself, and asks for what they will want next in small pieces: what
+//! they come to then is in memory, with no edge in it.
 
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ const READERS: usize = 16;
 /// is there though the disk stops for a moment. Who comes to what is not there costs a worker thread.
 const FURTHEST: u64 = 8 * 1024 * 1024;
 
-/// And how many times as far as it has come yet, since it may stop. The kernel begins so, too.
+/// How many times as far as a reader has come it is read ahead at most, since it may stop. The kernel begins
+/// so, too.
 const GROWTH: u64 = 4;
 
 /// What is asked for at one time, in bytes: some 40 microseconds, in which the kernel looks for the memory.

@@ -6,7 +6,7 @@ use super::Server;
 use super::links::Link;
 
 impl Server {
-    /// When that is next. Nothing that happens in a turn is due before the next one.
+    /// When something is due, at the earliest. What a turn brings is not due before the next one.
     pub(super) fn due(&self) -> Option<Instant> {
         let handshake = self.handshakes.front().map(|&(until, _)| until);
         let crowd = [handshake, self.scrapes.deadline(), self.refusals.deadline()];
