@@ -2,12 +2,14 @@
 //!
 //! The kernel reads ahead, too, but as part of the read that comes to the edge of what it has: on the
 //! loop's own thread, for up to milliseconds where it is set to read far ahead, and all other clients
-//! wait. So the loop notices such readers itself, and asks for what they will want next in small pieces: what
-//! they come to then is in memory, with no edge in it.
+//! wait. So the loop notices such readers itself, and asks for what they will want next in small pieces, between
+//! the turns of its clients: what they come to then is in memory, with no edge in it.
 
 use std::ops::Range;
 
-use crate::inner::FileKey;
+use super::Server;
+use crate::inner::{FileKey, LocalFile};
+use crate::limits;
 
 /// Readers that are remembered, until they have come to the end of their file or others have had to wait
 /// since. Each read from memory looks at all of them while there are any.
@@ -21,8 +23,12 @@ const FURTHEST: u64 = 8 * 1024 * 1024;
 /// so, too.
 const GROWTH: u64 = 4;
 
-/// What is asked for at one time, in bytes: some 40 microseconds, in which the kernel looks for the memory.
+/// What comes to be wanted with one read, in bytes: more than most move, so that the reader is left behind.
 const PIECE: u64 = 256 * 1024;
+
+/// What is asked for at one time while others have their turns, in bytes for each reader: what one may read
+/// in a turn, and 20 to 50 microseconds, in which the kernel looks for the memory.
+const STEP: u64 = limits::SHARED_TURN_BYTES as u64;
 
 /// Somebody who had to wait for the disk.
 #[derive(Debug)]
@@ -41,17 +47,51 @@ struct Reader {
 pub(super) struct Ahead {
     /// The one that read last is the first.
     readers: Vec<Reader>,
+    /// What has not been asked for yet.
+    wanted: Vec<(LocalFile, Range<u64>)>,
 }
 
 impl Ahead {
-    /// Whether nobody is remembered.
-    pub fn is_idle(&self) -> bool {
-        self.readers.is_empty()
+    /// Somebody reads these bytes of a file here, and has to wait for them or not: what comes next is
+    /// wanted, if it has to be read ahead.
+    pub fn read(&mut self, file: &LocalFile, offset: u64, count: usize, waits: bool) {
+        if !waits && self.readers.is_empty() {
+            return;
+        }
+        let range = offset..offset.saturating_add(count as u64);
+        if let Some(range) = self.follow((file.key(), file.length()), range, waits) {
+            self.want(file, range);
+        }
     }
 
-    /// Somebody reads these bytes of a file of this length, and has to wait for them or not: what is to
-    /// be read ahead now, if anything is.
-    pub fn read(
+    fn want(&mut self, file: &LocalFile, range: Range<u64>) {
+        let goes_on = |(other, wanted): &&mut (LocalFile, Range<u64>)| {
+            other.key() == file.key() && wanted.end == range.start
+        };
+        match self.wanted.iter_mut().find(goes_on) {
+            Some((_, wanted)) => wanted.end = range.end,
+            None => self.wanted.push((file.clone(), range)),
+        }
+    }
+
+    /// Whether there is something to ask for.
+    pub fn is_behind(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Asks for as many bytes as this of each file in which some are wanted.
+    fn ask(&mut self, most: u64) {
+        self.wanted.retain_mut(|(file, range)| {
+            let end = range.end.min(range.start.saturating_add(most));
+            file.read_ahead(range.start..end);
+            range.start = end;
+            !range.is_empty()
+        });
+    }
+
+    /// A read of a file of this length: what is to be read ahead of whoever it is that goes on, if
+    /// anything is.
+    fn follow(
         &mut self,
         (file, length): (FileKey, u64),
         range: Range<u64>,
@@ -85,15 +125,26 @@ impl Ahead {
     }
 }
 
+impl Server {
+    /// Asks for what is to be read ahead; only for a part of it if somebody else may be waiting.
+    pub(super) fn read_ahead(&mut self) {
+        if self.host.ahead.is_behind() {
+            let is_alone = self.turns.is_alone(self.host.now);
+            self.host.ahead.ask(if is_alone { u64::MAX } else { STEP });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inner::local::Root;
 
     const PIECE: u64 = 128 * 1024;
     const FILE: (FileKey, u64) = (FileKey::Local(1, 2), 2_000_000 * PIECE);
 
     fn read(ahead: &mut Ahead, piece: u64, waits: bool) -> Option<Range<u64>> {
-        ahead.read(FILE, piece * PIECE..(piece + 1) * PIECE, waits)
+        ahead.follow(FILE, piece * PIECE..(piece + 1) * PIECE, waits)
     }
 
     #[test]
@@ -118,20 +169,20 @@ mod tests {
         let (mut ahead, file) = (Ahead::default(), (FILE.0, 10 * PIECE - 1));
         let mut until = PIECE;
         for piece in 0..10 {
-            let range = ahead.read(file, piece * PIECE..file.1.min((piece + 1) * PIECE), true);
+            let range = ahead.follow(file, piece * PIECE..file.1.min((piece + 1) * PIECE), true);
             until = range.map_or(until, |range| range.end);
         }
         assert_eq!(until, file.1);
-        assert!(ahead.is_idle());
-        assert_eq!(ahead.read(file, 9 * PIECE..file.1, true), None);
-        assert!(ahead.is_idle());
+        assert!(ahead.readers.is_empty());
+        assert_eq!(ahead.follow(file, 9 * PIECE..file.1, true), None);
+        assert!(ahead.readers.is_empty());
     }
 
     #[test]
     fn who_never_waits_and_who_jumps_is_not_read_ahead_of() {
         let mut ahead = Ahead::default();
         (0..100).for_each(|piece| assert_eq!(read(&mut ahead, piece, false), None));
-        assert!(ahead.is_idle());
+        assert!(ahead.readers.is_empty());
         (0..100).for_each(|piece| assert_eq!(read(&mut ahead, piece * 3, true), None));
         assert_eq!(ahead.readers.len(), READERS);
     }
@@ -148,5 +199,28 @@ mod tests {
             }
         }
         assert!(ranges > 3 * 10, "{ranges}");
+    }
+
+    #[test]
+    fn what_is_wanted_is_asked_for_in_steps_and_its_files_are_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), []).unwrap();
+        let root = Root::open(dir.path(), true).unwrap();
+        let file = root.open_file(&["f".to_string()]).unwrap();
+        let mut ahead = Ahead::default();
+        ahead.want(&file, 0..STEP);
+        ahead.want(&file, STEP..2 * STEP + 1);
+        ahead.want(&file, 9 * STEP..9 * STEP + 1);
+        let ranges = [0..2 * STEP + 1, 9 * STEP..9 * STEP + 1];
+        assert!(ahead.wanted.iter().map(|(_, range)| range).eq(&ranges), "as they go on");
+        ahead.ask(STEP);
+        assert!(ahead.wanted.iter().map(|(_, range)| range).eq([&(STEP..2 * STEP + 1)]));
+        ahead.ask(STEP);
+        assert!(ahead.is_behind(), "one byte is left");
+        ahead.ask(STEP);
+        assert!(!ahead.is_behind());
+        ahead.want(&file, 0..9 * STEP);
+        ahead.ask(u64::MAX);
+        assert!(!ahead.is_behind(), "all at once");
     }
 }

@@ -21,7 +21,7 @@ use crate::ctl::{Finder, SaveLog};
 use crate::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use crate::inner::local::Root;
 use crate::inner::remote::JobId;
-use crate::inner::{Carrier, Device, File, LocalFile, Op};
+use crate::inner::{Carrier, Device, File, Op};
 use crate::integrity::log::{self, Record};
 use crate::integrity::state::{Key, StateDir, StateError};
 use crate::namespace::{Failure, Target, Tree, Walked};
@@ -81,17 +81,6 @@ impl Host {
         work.into_iter().for_each(|work| self.workers.submit(Job::Log(work)));
     }
 
-    /// Somebody reads from a file here: what comes next is read ahead, if it has to be.
-    fn read_ahead(&mut self, file: &LocalFile, offset: u64, count: usize, waits: bool) {
-        if !waits && self.ahead.is_idle() {
-            return;
-        }
-        let range = offset..offset.saturating_add(count as u64);
-        if let Some(range) = self.ahead.read((file.key(), file.length()), range, waits) {
-            file.read_ahead(range);
-        }
-    }
-
     /// Whether neither a worker thread nor another server can have anything to say.
     pub fn is_alone(&self) -> bool {
         self.workers.under_way() == 0 && self.links.is_empty()
@@ -112,7 +101,7 @@ impl Carrier for Host {
                     let (file, count) = (file.clone(), data.len());
                     self.workers.submit(Job::Read { op, file, offset, count });
                 }
-                self.read_ahead(file, offset, data.len(), waits);
+                self.ahead.read(file, offset, data.len(), waits);
                 outcome
             }
             File::Remote(file) => {
@@ -129,7 +118,7 @@ impl Carrier for Host {
                 let all = file.read_cached_scattered(offset, places);
                 if all {
                     let count = places.iter().map(|place| place.len()).sum();
-                    self.read_ahead(file, offset, count, false);
+                    self.ahead.read(file, offset, count, false);
                 }
                 all
             }

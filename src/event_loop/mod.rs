@@ -475,6 +475,7 @@ impl Server {
         }
         self.events = Some(events);
         self.take_turns();
+        self.read_ahead();
         self.buffers.look(self.host.now);
         if !self.host.is_alone() {
             self.finish_jobs();

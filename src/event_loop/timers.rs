@@ -17,7 +17,7 @@ impl Server {
 
     /// How long a turn waits for something to happen; for ever with `None`.
     pub(super) fn patience(&self, due: Option<Instant>) -> Option<Duration> {
-        if self.turns.are_wanted() {
+        if self.turns.are_wanted() || self.host.ahead.is_behind() {
             return Some(Duration::ZERO);
         }
         // By the clock as it was read last: what is late by no more than a turn is not late.

@@ -35,13 +35,17 @@ impl Turns {
         self.ready.push_back(index);
     }
 
+    /// Whether no client but the last one had a turn lately.
+    pub fn is_alone(&self, now: Instant) -> bool {
+        self.company.is_none_or(|until| until < now)
+    }
+
     /// How many bytes a turn of this client may move.
     fn bytes(&mut self, index: usize, now: Instant) -> usize {
         if std::mem::replace(&mut self.last, index) != index {
             self.company = Some(now + COMPANY);
         }
-        let is_alone = self.company.is_none_or(|until| until < now);
-        if is_alone { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
+        if self.is_alone(now) { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
     }
 }
 
