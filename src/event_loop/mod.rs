@@ -64,6 +64,7 @@ pub use reload::Reread;
 use scrapes::Scrapes;
 use spare::Spare;
 use stream::Stream;
+use timers::Alarm;
 use trace::Trace;
 use turns::Turns;
 use workers::Workers;
@@ -118,6 +119,7 @@ pub struct Server {
     /// Room for what a turn brings, kept for the next one.
     events: Option<Events>,
     signals: Signals,
+    alarm: Alarm,
     stopper: Stopper,
     listeners: Vec<Listener>,
     admission: Admission,
@@ -167,6 +169,7 @@ impl Stopper {
 /// for one that is gone can't reach the next one in its place.
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
+const ALARM: Token = Token(2);
 const KIND: u32 = 56;
 const LISTENER: usize = 1 << KIND;
 const LINK: usize = 2 << KIND;
@@ -214,6 +217,7 @@ impl Server {
         // A write beyond the file size limit should fail, and not kill; so signals are caught.
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         let root = Root::open(&options.root, options.settings.read_only).map_err(|error| {
             let what = match Errno::from_io_error(&error) {
                 Some(Errno::NOSYS) => NO_OPENAT2,
@@ -265,6 +269,7 @@ impl Server {
             poll,
             events: None,
             signals,
+            alarm,
             stopper: Stopper { waker, told: Arc::default() },
             listeners: Vec::new(),
             admission: Admission::new(options.allow),
@@ -440,7 +445,7 @@ impl Server {
     fn turn(&mut self, saved: &mut dyn FnMut(usize, Result<(), Ename>)) -> io::Result<()> {
         self.attend_links(saved);
         let due = self.due();
-        let patience = self.patience(due);
+        let patience = self.patience(due)?;
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
         match self.poll.poll(&mut events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -469,6 +474,7 @@ impl Server {
                 }
                 SCRAPE => self.scrapes.happened(token & INDEX, &self.world),
                 _ if event.token() == SIGNALS => self.signalled(),
+                _ if event.token() == ALARM => self.alarm.went_off(),
                 _ if self.stopper.told.load(Ordering::Acquire) => self.end(),
                 _ => {}
             }

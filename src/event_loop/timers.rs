@@ -1,9 +1,54 @@
 //! What is to be done though nothing happens: when, and the doing of it.
 
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use super::Server;
 use super::links::Link;
+
+/// What ends a wait for events when something is due. It is set far less often than the loop waits, and the
+/// kernel need not set up a timeout for each wait and take it down again.
+pub(super) struct Alarm {
+    timer: OwnedFd,
+    /// When it goes off, if it has not.
+    set: Option<Instant>,
+}
+
+impl Alarm {
+    /// One that goes off with `token`, and is not set.
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Alarm { timer, set: None })
+    }
+
+    /// It goes off `patience` after `now` at the latest.
+    pub fn set(&mut self, now: Instant, patience: Duration) -> io::Result<()> {
+        let due = now + patience;
+        if self.set.is_none_or(|set| due < set) {
+            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let once = Timespec::try_from(patience).map_err(io::Error::other)?;
+            let times = Itimerspec { it_interval: never, it_value: once };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
+            self.set = Some(due);
+        }
+        Ok(())
+    }
+
+    /// It went off.
+    pub fn went_off(&mut self) {
+        self.set = None;
+    }
+}
 
 impl Server {
     /// When something is due, at the earliest. What a turn brings is not due before the next one.
@@ -15,13 +60,20 @@ impl Server {
         self.host.links.iter().map(Link::deadline).fold(due, sooner)
     }
 
-    /// How long a turn waits for something to happen; for ever with `None`.
-    pub(super) fn patience(&self, due: Option<Instant>) -> Option<Duration> {
+    /// How long a turn waits for something to happen: not at all, or with `None` until then, which the
+    /// alarm sees to that it is not after something is due.
+    pub(super) fn patience(&mut self, due: Option<Instant>) -> io::Result<Option<Duration>> {
         if self.turns.are_wanted() || self.host.ahead.is_behind() {
-            return Some(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
+        let Some(due) = due else { return Ok(None) };
         // By the clock as it was read last: what is late by no more than a turn is not late.
-        due.map(|due| due.saturating_duration_since(self.host.now))
+        let patience = due.saturating_duration_since(self.host.now);
+        if patience.is_zero() {
+            return Ok(Some(patience));
+        }
+        self.alarm.set(self.host.now, patience)?;
+        Ok(None)
     }
 
     /// Does what is due. Links, the upkeep and the end are looked after in each turn.
