@@ -31,12 +31,11 @@ impl Alarm {
         Ok(Alarm { timer, set: None })
     }
 
-    /// It goes off `patience` after `now` at the latest.
-    pub fn set(&mut self, now: Instant, patience: Duration) -> io::Result<()> {
-        let due = now + patience;
+    /// It goes off at `due` or before, and that is after `now`.
+    pub fn set(&mut self, due: Instant, now: Instant) -> io::Result<()> {
         if self.set.is_none_or(|set| due < set) {
             let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let once = Timespec::try_from(patience).map_err(io::Error::other)?;
+            let once = Timespec::try_from(due - now).map_err(io::Error::other)?;
             let times = Itimerspec { it_interval: never, it_value: once };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
             self.set = Some(due);
@@ -60,19 +59,16 @@ impl Server {
         self.host.links.iter().map(Link::deadline).fold(due, sooner)
     }
 
-    /// How long a turn waits for something to happen: not at all, or with `None` until then, which the
-    /// alarm sees to that it is not after something is due.
+    /// How long a turn waits for something to happen: not at all, or until then. Where something is due
+    /// later, the alarm is what happens.
     pub(super) fn patience(&mut self, due: Option<Instant>) -> io::Result<Option<Duration>> {
-        if self.turns.are_wanted() || self.host.ahead.is_behind() {
+        // By the clock as it was read last: what is late by no more than a turn is not late.
+        let now = self.host.now;
+        let is_due = due.is_some_and(|due| due <= now);
+        if is_due || self.turns.are_wanted() || self.host.ahead.is_behind() {
             return Ok(Some(Duration::ZERO));
         }
-        let Some(due) = due else { return Ok(None) };
-        // By the clock as it was read last: what is late by no more than a turn is not late.
-        let patience = due.saturating_duration_since(self.host.now);
-        if patience.is_zero() {
-            return Ok(Some(patience));
-        }
-        self.alarm.set(self.host.now, patience)?;
+        due.map_or(Ok(()), |due| self.alarm.set(due, now))?;
         Ok(None)
     }
 

@@ -107,8 +107,8 @@ impl Buffer {
     fn grow(&mut self) {
         if self.start + self.end > self.bytes.capacity() {
             let twice = 2 * self.bytes.capacity();
-            let mut bytes = Vec::with_capacity(twice.max(PAGE + self.end));
-            let start = FIRST.wrapping_sub(bytes.as_ptr() as usize) % PAGE;
+            let mut bytes: Vec<u8> = Vec::with_capacity(twice.max(PAGE + self.end));
+            let start = FIRST.wrapping_sub(bytes.as_ptr().addr()) % PAGE;
             bytes.resize(start, 0);
             bytes.extend_from_slice(&self.bytes[self.start..]);
             (self.bytes, self.start) = (bytes, start);
