@@ -62,8 +62,7 @@ const FIRST: usize = 64 - RREAD_HEADER;
 /// gives the rest back.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// Every byte of it is initialised; what is not among the `end` bytes from `start` on is of no
-    /// account.
+    /// Every byte of it is initialised; those before `start` and from `end` on are of no account.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -77,12 +76,13 @@ impl Buffer {
 
     /// Empties it. Its memory stays.
     pub fn clear(&mut self) {
-        self.end = 0;
+        self.end = self.start;
     }
 
     /// Whether nothing is in it.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.end == 0
+        self.end == self.start
     }
 
     /// How many bytes of memory it takes.
@@ -94,10 +94,12 @@ impl Buffer {
     ///
     /// # Panics
     /// If there are fewer.
+    #[inline]
     pub fn take_off(&mut self, count: usize) {
-        if count > 0 {
-            let first = self.start;
-            self.bytes.copy_within(first + count..first + self.end, first);
+        if count == self.len() {
+            self.clear();
+        } else if count > 0 {
+            self.bytes.copy_within(self.start + count..self.end, self.start);
             self.end -= count;
         }
     }
@@ -105,51 +107,55 @@ impl Buffer {
     /// Initialises all that is to be in it, in more memory if there is not enough.
     #[cold]
     fn grow(&mut self) {
-        if self.start + self.end > self.bytes.capacity() {
-            let twice = 2 * self.bytes.capacity();
-            let mut bytes: Vec<u8> = Vec::with_capacity(twice.max(PAGE + self.end));
+        if self.end > self.bytes.capacity() {
+            let (twice, len) = (2 * self.bytes.capacity(), self.end - self.start);
+            let mut bytes: Vec<u8> = Vec::with_capacity(twice.max(PAGE + len));
             let start = FIRST.wrapping_sub(bytes.as_ptr().addr()) % PAGE;
             bytes.resize(start, 0);
             bytes.extend_from_slice(&self.bytes[self.start..]);
-            (self.bytes, self.start) = (bytes, start);
+            *self = Buffer { bytes, start, end: start + len };
         }
-        self.bytes.resize(self.start + self.end, 0);
+        self.bytes.resize(self.end, 0);
     }
 }
 
 impl Output for Buffer {
+    #[inline]
     fn end(&self) -> usize {
-        self.end
+        self.end - self.start
     }
 
     #[inline]
     fn append(&mut self, bytes: &[u8]) {
-        let end = self.end;
         self.append_room(bytes.len());
-        self.bytes_mut()[end..].copy_from_slice(bytes);
+        let start = self.end - bytes.len();
+        self.bytes[start..self.end].copy_from_slice(bytes);
     }
 
     #[inline]
     fn append_room(&mut self, count: usize) {
         self.end += count;
-        if self.start + self.end > self.bytes.len() {
+        if self.end > self.bytes.len() {
             self.grow();
         }
     }
 
+    #[inline]
     fn cut(&mut self, end: usize) {
-        self.end = self.end.min(end);
+        self.end = self.end.min(self.start + end);
     }
 
+    #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.end]
+        &mut self.bytes[self.start..self.end]
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.end]
+        &self.bytes[self.start..self.end]
     }
 }

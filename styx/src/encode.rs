@@ -108,12 +108,12 @@ pub fn begin_read(out: &mut impl Output, tag: u16, count: usize) -> usize {
 /// # Panics
 /// If `used` is more than the room there is, or 4 GiB.
 pub fn end_read(out: &mut impl Output, start: usize, used: usize) {
-    let frame = start + RREAD_HEADER + used;
-    assert!(frame <= out.end(), "more was used than there was room for");
-    out.cut(frame);
-    let count = u32::try_from(used).expect("data is within an msize");
-    LE::write_u32(&mut out.bytes_mut()[start + HEADER..], count);
-    end(out, start).expect("a frame is within an msize");
+    let size = RREAD_HEADER + used;
+    assert!(start + size <= out.end(), "more was used than there was room for");
+    out.cut(start + size);
+    let frame = &mut out.bytes_mut()[start..];
+    LE::write_u32(frame, u32::try_from(size).expect("a frame is within an msize"));
+    LE::write_u32(&mut frame[HEADER..], used as u32);
 }
 
 impl Tmsg<'_> {
