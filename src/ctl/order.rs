@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+/// The directory that is there without a device, as [`Slot::dir`](crate::device::Slot) numbers them.
+const FIRST: usize = 0;
+
 /// The devices 0, 1, ... in the order in which they can be made again. `dirs` has the directory of each,
 /// and the devices are given in the order of their places: by directory, then by slot. `inner` has those
 /// that each is made of, all of them devices given.
@@ -20,9 +23,10 @@ pub(super) fn restorable(dirs: &[usize], inner: &[Vec<usize>]) -> Vec<usize> {
     };
     let mut in_dir: HashMap<usize, Vec<usize>> = HashMap::new();
     sound.iter().for_each(|&device| in_dir.entry(dirs[device]).or_default().push(device));
-    // Made anew, directories stand in the order in which they get their first device. So each is
-    // finished in that order here.
+    // Made anew, the first directory, which is always there, stands first, and the others in the order in
+    // which they get their first device. So each is finished in that order here.
     let mut visit = Visit::new(inner);
+    in_dir.remove(&FIRST).unwrap_or_default().into_iter().for_each(|device| visit.make(device));
     let mut begun = 0;
     let mut rest = sound.iter();
     loop {
@@ -73,13 +77,16 @@ mod tests {
         // A place that was used again.
         assert_eq!(restorable(&[0, 0, 0], &[vec![1], none(), none()]), [1, 0, 2]);
         // An earlier directory; the later one is finished first, as it will be made first.
-        assert_eq!(restorable(&[0, 1, 1], &[vec![2], none(), none()]), [2, 1, 0]);
+        assert_eq!(restorable(&[1, 2, 2], &[vec![2], none(), none()]), [2, 1, 0]);
+        // The first one stands first even so.
+        assert_eq!(restorable(&[0, 1, 1], &[vec![2], none(), none()]), [2, 0, 1]);
+        assert_eq!(restorable(&[0, 0, 1, 1], &[vec![2], none(), none(), vec![1]]), [2, 0, 1, 3]);
         assert_eq!(restorable(&[0, 0, 1], &[none(), vec![2], none()]), [0, 2, 1]);
     }
 
     /// The devices in the order of their places after they were made in `order`.
     fn made_anew(order: &[usize], dirs: &[usize]) -> Vec<usize> {
-        let mut seen: Vec<usize> = Vec::new();
+        let mut seen = vec![FIRST];
         for &device in order {
             if !seen.contains(&dirs[device]) {
                 seen.push(dirs[device]);

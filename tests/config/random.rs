@@ -198,27 +198,34 @@ fn plan9_there_and_back() {
 #[test]
 fn a_place_used_again_and_devices_of_later_ones() {
     let place = place_with(&FILES);
-    let messages = [
-        "cat 'old one' /a",
-        "cat e/y /a",
-        "cat 'c d' '/b c'",
-        "del 'old one'",
-        "mirror 'new ''one' '/dev/fs/c d' /dev/e/y",
-    ];
-    let program = serve(&place, "plan9").start();
-    let mut client = mount(&program);
-    let results = write_all(&mut client, "plan9", &messages.map(str::to_owned));
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    let found = find(&mut client, "plan9");
-    // The new one has the first place in its directory, and stands after what it is made of.
-    assert_eq!(found.devices[0].name, "new 'one");
-    let text = "cat 'c d' '/b c'\ncat e/y /a\nmirror 'new ''one' '/dev/fs/c d' /dev/e/y\n";
-    assert_eq!(found.text, text);
-    let again = serve(&place, "plan9").start();
-    let mut client = mount(&again);
-    let results = write_all(&mut client, "plan9", &lines(&found.text));
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(find(&mut client, "plan9").text, text);
+    // Messages, the device that they put into the place of a deleted one, and the text of ctl.
+    for (messages, newest, text) in [
+        (
+            "cat 'old one' /a\ncat e/y /a\ncat 'c d' '/b c'\ndel 'old one'\n\
+             mirror 'new ''one' '/dev/fs/c d' /dev/e/y\n",
+            "new 'one",
+            "cat 'c d' '/b c'\ncat e/y /a\nmirror 'new ''one' '/dev/fs/c d' /dev/e/y\n",
+        ),
+        // A later directory has the first line, and still is not the first one that is made anew.
+        (
+            "cat old /a\npart p /a 1 2\ncat e/y /a\ndel old\ncat new /dev/e/y\ncat e/z /dev/fs/p\n",
+            "new",
+            "cat e/y /a\ncat new /dev/e/y\npart p /a 1 2\ncat e/z /dev/fs/p\n",
+        ),
+    ] {
+        let program = serve(&place, "plan9").start();
+        let mut client = mount(&program);
+        let results = write_all(&mut client, "plan9", &lines(messages));
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let found = find(&mut client, "plan9");
+        assert_eq!(found.devices[0].name, newest);
+        assert_eq!(found.text, text);
+        let again = serve(&place, "plan9").start();
+        let mut client = mount(&again);
+        let results = write_all(&mut client, "plan9", &lines(&found.text));
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(find(&mut client, "plan9").text, text);
+    }
 }
 
 /// A deleted device that another is made of stays listed, so that the text still has it; the other goes on.
