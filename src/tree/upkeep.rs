@@ -23,7 +23,7 @@ use crate::transfer::{Ask, Copied};
 /// a write of the log, so what is written now and then should stay marked.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How long after a step that could not be begun or recorded it is tried again.
+/// How long after a step that could not be begun or recorded, or a sync that failed, it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Ranges that a comparison tells at most: who has more will repair all of it.
@@ -72,6 +72,8 @@ pub struct Upkeep {
     verifying: VecDeque<Verify>,
     /// When marks are looked at next.
     clean_at: Option<Instant>,
+    /// A sync has failed, so the next one is not before this.
+    sync_again: Option<Instant>,
     next: Option<Instant>,
     /// Chores that are over.
     ended: Vec<(Chore, Result<usize, Ename>, Option<Copied>)>,
@@ -185,6 +187,7 @@ impl World {
                 Chore::Clean => {
                     // What can't be synced at all is known to the mirror.
                     let synced = result.err().is_none_or(|ename| refuses_sync(&ename));
+                    self.upkeep.sync_again = (!synced).then_some(now + AGAIN);
                     self.clean_ended(host, synced, time);
                 }
             }
@@ -232,6 +235,9 @@ impl World {
     ) -> Option<Instant> {
         if self.upkeep.cleaning.is_some() {
             return None;
+        }
+        if let Some(again) = self.upkeep.sync_again.filter(|&again| again > now) {
+            return Some(again);
         }
         let at = *self.upkeep.clean_at.get_or_insert(now + QUIET);
         let waits = |entry: &&Rc<Entry>| entry.device.mirror().is_some_and(|m| m.waits_for_sync());

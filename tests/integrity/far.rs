@@ -136,6 +136,26 @@ fn a_server_that_does_not_sync_is_no_disk_that_failed() {
     wait_for(&program, "marked 0");
 }
 
+/// As often as a server that does nothing else can ask, it would be thousands of syncs here, and as many writes
+/// of the log.
+#[test]
+fn a_sync_that_fails_again_and_again_is_tried_now_and_then() {
+    const MANY: u32 = 30;
+    let (far, _lab, program) = remote_lab();
+    far.tree().create("d0", first_bytes(), 0o666);
+    ctl(&program, "mirror m1 /n/far/c0 /n/far/d0");
+    let bad = |text: &str| Effect::Error(text.into());
+    far.tree().fault("c0", Action::Sync, bad("the disk is gone"), Some(MANY));
+    // The right leg catches up; then only a sync is wanting, and the left one's fails.
+    far.tree().fault("d0", Action::Write, bad("no"), Some(1));
+    ds(&program).write(&["m1"], 500_000, b"newer").expect_err("one leg has failed it");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let said = status(&program);
+    assert!(!said.contains("m1 equal"), "{said}");
+    far.tree().fault("c0", Action::Sync, bad(""), Some(0));
+    wait_for(&program, "m1 equal");
+}
+
 #[test]
 fn where_no_leg_can_be_synced_that_is_told_and_legs_still_catch_up() {
     let (far, _lab, program) = remote_lab();
