@@ -40,6 +40,11 @@ pub const TURN_BYTES: usize = 1024 * 1024;
 /// flight. So who asks for little waits for one large read of another, and not for eight.
 pub const SHARED_TURN_BYTES: usize = 128 * 1024;
 
+/// A read over this many bytes is read in slices of so many, and its reply sent so, while somebody else asks
+/// for little: 100 microseconds where the memory is new to a virtual machine. In smaller slices it would
+/// take longer than it need, and nobody would wait less.
+pub const SLICE: usize = 32 * 1024;
+
 /// A client whose replies pile up over this many bytes is not listened to until it has read some
 /// of them. One reply may go beyond it.
 pub const OUTPUT: usize = 2 * 1024 * 1024;
@@ -113,7 +118,7 @@ pub fn bytes_of_a_client(session: &Limits) -> usize {
 
 /// The bounds as a table, for people.
 pub fn table(session: &Limits) -> String {
-    let rows: [(&str, u64, &str); 26] = [
+    let rows: [(&str, u64, &str); 27] = [
         (
             "clients",
             CLIENTS as u64,
@@ -142,6 +147,7 @@ pub fn table(session: &Limits) -> String {
         ("turn", TURN as u64, "messages of one client before the others have theirs"),
         ("turn bytes", TURN_BYTES as u64, "of one client before the others have their turn"),
         ("shared turn bytes", SHARED_TURN_BYTES as u64, "the same while others have their turns"),
+        ("slice", SLICE as u64, "bytes of a large read at one time, while others ask for little"),
         ("walk", styx::MAXWELEM as u64, "names in one Twalk; more end the connection"),
         ("ctl message", MESSAGE as u64, "bytes"),
         ("name", NAME as u64, "bytes of a device's name"),

@@ -34,6 +34,10 @@ const ANSWER_AFTER: usize = 400 * 1024;
 /// they had half the rate, after each four hardly more.
 const SEND_AFTER: usize = 192 * 1024;
 
+/// Who asked for no more than this in a turn, in bytes of requests and replies, asked for little: a few small
+/// reads.
+const MODEST: usize = 16 * 1024;
+
 /// Empty buffers that are kept for whoever needs one next, and the largest of them in bytes: as
 /// many as there are clients at work at the same time on a small machine. An idle client has none.
 const SPARE_BUFFERS: usize = 32;
@@ -153,6 +157,9 @@ pub struct Share {
     pub listens: bool,
     /// The turn ends with the message that takes requests and replies over so many bytes.
     pub bytes: usize,
+    /// Somebody else asks for little. So no more than a slice of the reply to a large read is sent, and a
+    /// client has no more of them under way than its output may hold.
+    pub has_modest_company: bool,
 }
 
 /// How a turn ended.
@@ -175,6 +182,10 @@ struct Outgoing {
     /// How many of them have been.
     sent: usize,
     writable: bool,
+    /// The reply to a large read that was pending is among them.
+    has_large: bool,
+    /// How many more may be sent in this turn.
+    burst: usize,
 }
 
 impl Outgoing {
@@ -183,11 +194,15 @@ impl Outgoing {
         self.bytes.len() - self.sent
     }
 
-    /// Sends as much as the stream takes.
+    /// Sends as much as the stream takes and the turn allows.
     fn send(&mut self, stream: &impl Stream) -> io::Result<()> {
-        while self.writable && self.waiting() > 0 {
-            match stream.write(&self.bytes[self.sent..]) {
-                Ok(n) => self.sent += n,
+        while self.writable && self.waiting() > 0 && self.burst > 0 {
+            let end = self.bytes.len().min(self.sent.saturating_add(self.burst));
+            match stream.write(&self.bytes[self.sent..end]) {
+                Ok(n) => {
+                    self.sent += n;
+                    self.burst -= n;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -197,6 +212,7 @@ impl Outgoing {
         if self.waiting() == 0 || self.sent > limits::OUTPUT {
             self.bytes.take_off(self.sent);
             self.sent = 0;
+            self.has_large &= !self.bytes.is_empty();
         }
         Ok(())
     }
@@ -218,6 +234,8 @@ pub struct Connection<S> {
     closing: bool,
     /// It will send nothing more, but may still read.
     ended: bool,
+    /// The bytes of the requests that were taken in its last turn, and of their replies.
+    moved: usize,
 }
 
 impl<S: Stream> Connection<S> {
@@ -230,11 +248,18 @@ impl<S: Stream> Connection<S> {
             client,
             watch: Watch::new(seen),
             input: Buffer::new(),
-            outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true },
+            outgoing: Outgoing {
+                bytes: Buffer::new(),
+                sent: 0,
+                writable: true,
+                has_large: false,
+                burst: usize::MAX,
+            },
             room: LEAST_READ,
             readable: true,
             closing: false,
             ended: false,
+            moved: 0,
         }
     }
 
@@ -266,6 +291,11 @@ impl<S: Stream> Connection<S> {
         self.session.has_version()
     }
 
+    /// Whether it got all that it asked for in its last turn, and that was little.
+    pub fn is_modest(&self) -> bool {
+        (1..=MODEST).contains(&self.moved) && self.session.outstanding() == 0
+    }
+
     /// Whether something is under way or to be sent.
     pub fn is_busy(&self) -> bool {
         self.session.outstanding() > 0 || self.outgoing.waiting() > 0
@@ -280,12 +310,15 @@ impl<S: Stream> Connection<S> {
         share: Share,
     ) -> Turn {
         let _span = self.span().entered();
+        let in_slices = share.has_modest_company && self.outgoing.has_large;
+        self.outgoing.burst = if in_slices { limits::SLICE } else { usize::MAX };
         let received = self.receive(world, host, buffers, share);
         let sent = self.send(buffers);
         self.end_turn(world, host.now());
         match received {
             Ok(more) => match sent {
                 Ok(()) if self.ended && !self.is_busy() => Turn::Over,
+                Ok(()) if self.outgoing.burst == 0 => Turn::More,
                 Ok(()) if more && !self.is_full() => Turn::More,
                 Ok(()) if self.ended => Turn::Last(self.client),
                 Ok(()) => Turn::Idle,
@@ -334,7 +367,9 @@ impl<S: Stream> Connection<S> {
         share: Share,
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
-        let (mut taken, mut moved, mut unanswered) = (0, 0, 0);
+        let (mut taken, mut unanswered) = (0, 0);
+        self.moved = 0;
+        let under_way = if share.has_modest_company { limits::OUTPUT } else { usize::MAX };
         // In the opposite order of their giving back, so that each is used for what it was used for
         // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
@@ -344,8 +379,8 @@ impl<S: Stream> Connection<S> {
             while let Some((frame, _)) =
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
-                let over = taken == limits::TURN || moved > share.bytes || self.is_full();
-                if over || self.session.must_wait(frame) {
+                let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
+                if over || self.session.must_wait(frame, under_way) {
                     self.input.take_off(done);
                     // Also where the output is full: it may all go out now, and then no event
                     // would bring back what is waiting here.
@@ -356,7 +391,8 @@ impl<S: Stream> Connection<S> {
                 take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
                 done += frame.len();
                 taken += 1;
-                moved += frame.len() + self.outgoing.bytes.len() - before;
+                self.moved += frame.len() + self.outgoing.bytes.len() - before;
+                self.moved += visit.world.transfers.take_left();
                 unanswered += frame.len();
                 if unanswered > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     unanswered = 0;
@@ -416,6 +452,8 @@ impl<S: Stream> Connection<S> {
         };
         let _span = self.span().entered();
         let before = self.outgoing.bytes.len();
+        self.outgoing.has_large |=
+            matches!(answer, Ok(Answer::Data(data)) if data.len() > limits::SLICE);
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
         let replies = &self.outgoing.bytes[before..];

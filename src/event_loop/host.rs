@@ -35,6 +35,8 @@ pub(super) struct Host {
     pub workers: Workers,
     /// Who is read ahead of.
     pub ahead: Ahead,
+    /// Somebody else than the client that has its turn asks for little.
+    pub has_modest_company: bool,
     /// The mounts of the name space, by number.
     pub links: Vec<Link>,
     /// When this turn of the loop began.
@@ -179,6 +181,10 @@ impl Carrier for Host {
         let (outcome, work) = self.logs.record(mirror, op);
         self.work(work);
         outcome
+    }
+
+    fn has_modest_company(&self) -> bool {
+        self.has_modest_company
     }
 
     fn time(&self) -> u64 {

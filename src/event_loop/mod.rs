@@ -250,6 +250,7 @@ impl Server {
             open_limit,
             workers,
             ahead: Ahead::default(),
+            has_modest_company: false,
             links,
             now: Instant::now(),
             state: options.state.map(Arc::new),
@@ -481,6 +482,7 @@ impl Server {
         }
         self.events = Some(events);
         self.take_turns();
+        self.world.transfers.read_slice(&mut self.host);
         self.read_ahead();
         self.buffers.look(self.host.now);
         if !self.host.is_alone() {

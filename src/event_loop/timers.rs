@@ -65,7 +65,8 @@ impl Server {
         // By the clock as it was read last: what is late by no more than a turn is not late.
         let now = self.host.now;
         let is_due = due.is_some_and(|due| due <= now);
-        if is_due || self.turns.are_wanted() || self.host.ahead.is_behind() {
+        let has_slices = self.world.transfers.has_slices();
+        if is_due || has_slices || self.turns.are_wanted() || self.host.ahead.is_behind() {
             return Ok(Some(Duration::ZERO));
         }
         due.map_or(Ok(()), |due| self.alarm.set(due, now))?;

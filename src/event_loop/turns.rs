@@ -22,6 +22,8 @@ pub(super) struct Turns {
     last: usize,
     /// Until when nobody is alone, since that was somebody else than the one before.
     company: Option<Instant>,
+    /// Who asked for little last, and until when that counts.
+    modest: Option<(usize, Instant)>,
 }
 
 impl Turns {
@@ -38,6 +40,16 @@ impl Turns {
     /// Whether no client but the last one had a turn lately.
     pub fn is_alone(&self, now: Instant) -> bool {
         self.company.is_none_or(|until| until < now)
+    }
+
+    /// This client asked for little.
+    fn was_modest(&mut self, index: usize, now: Instant) {
+        self.modest = Some((index, now + COMPANY));
+    }
+
+    /// Whether another client than this one asked for little lately, and so should not have to wait.
+    fn has_modest_company(&self, index: usize, now: Instant) -> bool {
+        self.modest.is_some_and(|(other, until)| other != index && now <= until)
     }
 
     /// How many bytes a turn of this client may move.
@@ -73,13 +85,20 @@ impl Server {
             let Some(client) = self.clients.get_mut(index) else { continue };
             client.is_ready = false;
             let bytes = self.turns.bytes(index, now);
-            let share = Share { listens: self.ending.is_none(), bytes };
-            match client.connection.take_turn(
+            let has_modest_company = self.turns.has_modest_company(index, now);
+            let share = Share { listens: self.ending.is_none(), bytes, has_modest_company };
+            self.host.has_modest_company = has_modest_company;
+            let turn = client.connection.take_turn(
                 &mut self.world,
                 &mut self.host,
                 &mut self.buffers,
                 share,
-            ) {
+            );
+            self.host.has_modest_company = false;
+            if client.connection.is_modest() {
+                self.turns.was_modest(index, now);
+            }
+            match turn {
                 Turn::Idle => {}
                 Turn::Last(client) => self.release(Some(client)),
                 Turn::More => {
@@ -97,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_company_has_short_turns_and_who_is_left_alone_long_ones_again() {
+    fn who_has_modest_company_has_short_turns_and_who_is_left_alone_long_ones_again() {
         let (mut turns, start) = (Turns::default(), Instant::now());
         let mut turn = |index, millis| turns.bytes(index, start + Duration::from_millis(millis));
         let (whole, shared) = (limits::TURN_BYTES, limits::SHARED_TURN_BYTES);
@@ -105,5 +124,16 @@ mod tests {
         assert_eq!([turn(1, 2), turn(0, 3), turn(0, 4), turn(0, 22)], [shared; 4]);
         assert_eq!([turn(0, 24), turn(0, 25)], [whole; 2]);
         assert_eq!(turn(1, 26), shared);
+    }
+
+    #[test]
+    fn who_asks_for_little_is_company_for_others_and_not_for_ever() {
+        let (mut turns, start) = (Turns::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(!turns.has_modest_company(1, at(0)));
+        turns.was_modest(0, at(0));
+        assert!(turns.has_modest_company(1, at(20)));
+        assert!(!turns.has_modest_company(0, at(20)), "itself");
+        assert!(!turns.has_modest_company(1, at(21)));
     }
 }

@@ -176,6 +176,12 @@ pub trait Carrier {
     /// an `op` nobody waits for it.
     fn record(&mut self, mirror: &Rc<Device>, op: Option<Op>) -> Outcome<()>;
 
+    /// Whether somebody else may be waiting who asks for little: then a large read is done in slices, and
+    /// is pending.
+    fn has_modest_company(&self) -> bool {
+        false
+    }
+
     /// Milliseconds since 1970.
     fn time(&self) -> u64;
 }

@@ -7,6 +7,9 @@
 //! Transfers that touch the same bytes, one of them to write, run in the order in which they came
 //! (`footprint`); all others may overtake each other. While nothing is kept there is nothing to
 //! wait for, so the order costs nothing on the fast path.
+//!
+//! While somebody else asks for little, a large read is kept from its beginning, and done in slices
+//! (`slices`).
 
 mod copy;
 mod crypt;
@@ -16,6 +19,7 @@ mod legs;
 mod machine;
 mod pieces;
 mod scatter;
+mod slices;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -28,6 +32,7 @@ pub use copy::Copied;
 use copy::{CopyRange, Next};
 pub use footprint::{Direction, Footprint};
 use machine::{Bytes, Frames, Machine};
+use slices::{Sliced, Slices};
 
 use crate::inner::{Carrier, Device, Inner, Op};
 use crate::integrity::Step;
@@ -95,6 +100,8 @@ enum Work {
     SyncAfter(usize),
     /// The copying of a range of a mirror from leg to leg.
     Copy(CopyRange),
+    /// A read, slice after slice.
+    Sliced(Sliced),
 }
 
 /// All transfers that are under way. `O` is whose they are.
@@ -104,6 +111,7 @@ pub struct Transfers<O> {
     /// Those not begun, in the order in which they came.
     queue: VecDeque<usize>,
     finished: VecDeque<Finished<O>>,
+    slices: Slices,
     serial: u64,
     /// Frames for the transfer that is being begun, kept for the next one.
     spare: Frames,
@@ -117,6 +125,7 @@ impl<O> Default for Transfers<O> {
             kept: Slab::new(),
             queue: VecDeque::new(),
             finished: VecDeque::new(),
+            slices: Slices::default(),
             serial: 0,
             spare: Frames::default(),
             syncs_writes: false,
@@ -172,6 +181,12 @@ impl<O: Copy + PartialEq> Transfers<O> {
                 self.queue.push_back(id);
                 return Poll::Pending;
             }
+        }
+        if matches!(ask, Ask::Read(_)) && slices::suits(carrier, inner, count) {
+            let work = Work::Sliced(Sliced::new(count));
+            let id = self.kept.insert(transfer(footprint(), vec![0; count], true, work));
+            self.slices.leave(id, serial, count);
+            return Poll::Pending;
         }
         let is_synced = self.syncs_writes && direction == Direction::Write;
         if !is_synced && let Some(result) = direct::transfer(carrier, inner, offset, &mut ask) {
@@ -259,6 +274,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
             Work::Once => Bytes::of(transfer.direction, &mut transfer.data),
             Work::SyncAfter(_) => Bytes::None,
             Work::Copy(copy) => copy.bytes(),
+            Work::Sliced(sliced) => Bytes::In(&mut transfer.data[sliced.range()]),
         };
         let mut machine = Machine::new(carrier, &mut transfer.frames, bytes, op);
         let Some(result) = machine.complete(op.node, result) else { return };
@@ -281,6 +297,13 @@ impl<O: Copy + PartialEq> Transfers<O> {
             }
             Work::SyncAfter(_) => Machine::new(carrier, frames, Bytes::None, op).begin(inner, 0, 0),
             Work::Copy(copy) => copy.run(carrier, frames, op),
+            Work::Sliced(sliced) => {
+                let range = sliced.range();
+                let offset = offset.saturating_add(range.start as u64);
+                let count = range.len();
+                let bytes = Bytes::In(&mut data[range]);
+                Machine::new(carrier, frames, bytes, op).begin(inner, offset, count)
+            }
         };
         match result {
             Poll::Ready(result) => self.go_on(carrier, id, result),
@@ -309,6 +332,13 @@ impl<O: Copy + PartialEq> Transfers<O> {
                 Next::Step => self.run(carrier, id),
                 Next::Over => Poll::Ready(Ok(0)),
             },
+            (Work::Sliced(sliced), result) => match sliced.next(result, transfer.data.len()) {
+                Some(result) => Poll::Ready(result),
+                None => {
+                    self.slices.go_on(id, transfer.serial);
+                    Poll::Pending
+                }
+            },
         }
     }
 
@@ -319,7 +349,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
         let Transfer { owner, direction, data, work, .. } = transfer;
         let copied = match work {
             Work::Copy(copy) => copy.ended(),
-            Work::Once | Work::SyncAfter(_) => None,
+            Work::Once | Work::SyncAfter(_) | Work::Sliced(_) => None,
         };
         self.finished.push_back(Finished { owner, direction, result, data, copied });
     }

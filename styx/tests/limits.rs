@@ -95,7 +95,7 @@ fn requests_are_limited_but_not_those_that_end_others() {
     let limits = Limits { requests: 2, ..Limits::default() };
     let mut wire = Wire { session: Session::new(limits), ..Wire::fresh() };
     wire.session(8216);
-    let waits = |wire: &Wire, message| wire.session.must_wait(&tframe(9, &message));
+    let waits = |wire: &Wire, message| wire.session.must_wait(&tframe(9, &message), usize::MAX);
     let stat = Tmsg::Stat { fid: 0 };
     wire.held(7, stat);
     assert!(!waits(&wire, stat));
@@ -137,31 +137,37 @@ fn requests_are_limited_by_what_they_keep() {
         for ending in ["answer", "flush", "version"] {
             let mut wire = start();
             wire.held(7, message);
-            assert_eq!(wire.session.must_wait(&next), waits, "{message:?}");
+            assert_eq!(wire.session.must_wait(&next, usize::MAX), waits, "{message:?}");
             wire.tree.drops = true;
             match ending {
                 "answer" => wire.complete(),
                 "flush" => wire.tagged(8, Tmsg::Flush { oldtag: 7 }),
                 _ => wire.t(Tmsg::Version { msize: 8216, version: VERSION }),
             };
-            assert!(!wire.session.must_wait(&next), "{message:?} ended by {ending}");
+            assert!(!wire.session.must_wait(&next, usize::MAX), "{message:?} ended by {ending}");
         }
     }
+
+    // Whoever asks may want less.
+    let mut wire = start();
+    wire.held(7, read(5, 0, 50));
+    assert!(wire.session.must_wait(&next, 50));
+    assert!(!wire.session.must_wait(&next, 51));
 
     // A walk keeps fewer names with every step.
     let mut wire = start();
     wire.held(7, walk(0, 9, &[".", &name, "."]));
     wire.tree.hold = true;
     assert_eq!(wire.complete(), "");
-    assert!(!wire.session.must_wait(&next));
+    assert!(!wire.session.must_wait(&next, usize::MAX));
 
     // What the service goes on with after its session has ended is still kept.
     let mut wire = start();
     wire.held(7, read(5, 0, 100));
     wire.session(8216);
-    assert!(wire.session.must_wait(&next));
+    assert!(wire.session.must_wait(&next, usize::MAX));
     assert_eq!(wire.complete(), "");
-    assert!(!wire.session.must_wait(&next));
+    assert!(!wire.session.must_wait(&next, usize::MAX));
 }
 
 #[test]

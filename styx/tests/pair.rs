@@ -200,7 +200,7 @@ impl Pair {
         self.at_server.extend(self.from_client.drain(..n));
         while let Some((frame, rest)) = split_frame(&self.at_server, self.session.msize()).unwrap()
         {
-            if self.session.must_wait(frame) {
+            if self.session.must_wait(frame, usize::MAX) {
                 break;
             }
             let len = frame.len();

@@ -54,6 +54,8 @@ pub struct Host {
     logs: Logs<Identity>,
     /// The configuration that was saved is being restored: its logs must be there.
     pub restoring: bool,
+    /// Somebody else is taken to ask for little.
+    has_modest_company: bool,
     /// Of a hundred operations, so many end at once.
     at_once: usize,
     dice: Random,
@@ -75,6 +77,7 @@ impl Host {
             export,
             logs: Logs::default(),
             restoring: false,
+            has_modest_company: false,
             at_once,
             dice,
             time: 0,
@@ -84,6 +87,12 @@ impl Host {
 
     fn is_late(&mut self) -> bool {
         self.dice.below(100) >= self.at_once
+    }
+
+    /// A client's turn begins: whether somebody else is taken to ask for little.
+    pub fn turn_begins(&mut self) -> bool {
+        self.has_modest_company = self.dice.one_in(2);
+        self.has_modest_company
     }
 
     fn place(&self, file: &LocalFile) -> usize {
@@ -139,8 +148,11 @@ impl Host {
         self.jobs.iter().any(|job| matches!(job, Job::Write { .. }))
     }
 
-    /// Carries out one of the jobs, whichever.
+    /// Carries out one of the jobs, whichever, or reads a slice of a large read.
     pub fn do_job(&mut self, world: &mut tree::World) {
+        if world.transfers.has_slices() && (self.jobs.is_empty() || self.dice.one_in(2)) {
+            return world.transfers.read_slice(self);
+        }
         let pick = self.dice.below(self.jobs.len());
         let dice = &mut self.dice;
         let transfers = &mut world.transfers;
@@ -272,6 +284,10 @@ impl Carrier for Host {
         let (outcome, work) = self.logs.record(mirror, op);
         self.work(work);
         outcome
+    }
+
+    fn has_modest_company(&self) -> bool {
+        self.has_modest_company
     }
 
     fn time(&self) -> u64 {

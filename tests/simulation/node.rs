@@ -247,7 +247,7 @@ impl Node {
     pub fn check_nothing_left(&self, mounted: (usize, usize)) {
         let number = self.number;
         let life = self.life.as_ref().expect("it runs");
-        assert!(life.host.jobs.is_empty(), "server {number}: jobs are left");
+        assert!(!life.has_jobs(), "server {number}: jobs are left");
         assert!(life.world.transfers.is_empty(), "server {number}: transfers are left");
         assert!(!life.world.transfers.has_finished(), "server {number}: answers are left");
         assert!(life.world.host_is_idle(), "server {number}: the export is not idle");

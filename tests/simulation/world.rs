@@ -311,9 +311,7 @@ impl World {
     }
 
     fn job_ends(&mut self) {
-        let busy = |&server: &usize| {
-            self.nodes[server].life().is_some_and(|life| !life.host.jobs.is_empty())
-        };
+        let busy = |&server: &usize| self.nodes[server].life().is_some_and(|life| life.has_jobs());
         let busy: Vec<usize> = (0..self.nodes.len()).filter(busy).collect();
         if !busy.is_empty() {
             let server = *self.dice.pick(&busy);

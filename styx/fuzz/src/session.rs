@@ -97,7 +97,7 @@ impl World {
     }
 
     fn receive(&mut self, frame: &[u8], tag: u16, message: Tmsg<'_>) {
-        if self.session.must_wait(frame) {
+        if self.session.must_wait(frame, usize::MAX) {
             return;
         }
         let version = matches!(message, Tmsg::Version { .. });

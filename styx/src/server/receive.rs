@@ -20,11 +20,11 @@ pub(super) type Taken = Result<(), Ename>;
 
 impl<F: Clone> Session<F> {
     /// Whether a frame should wait until requests that are under way have been answered, because
-    /// there are as many, or as large ones, as the limits allow. Neither a Tflush nor a Tversion
-    /// ever waits: they may be what ends the others.
-    pub fn must_wait(&self, frame: &[u8]) -> bool {
+    /// there are as many, or as large ones, as the limits allow, or of `bytes` bytes, if that is less.
+    /// Neither a Tflush nor a Tversion ever waits: they may be what ends the others.
+    pub fn must_wait(&self, frame: &[u8], bytes: usize) -> bool {
         let full = self.requests.len() >= self.limits.requests
-            || self.requests.bytes() >= self.limits.bytes;
+            || self.requests.bytes() >= self.limits.bytes.min(bytes);
         full && !matches!(frame::header(frame), Some((mtype::TFLUSH | mtype::TVERSION, _)))
     }
 

@@ -9,9 +9,11 @@ use crate::model::{Ranges, part, pattern};
 use crate::plan::{Mirror, Thing, counterparts, ranges};
 use crate::random::Random;
 
-/// Requests that a client has under way at the most, and the largest of its reads and writes.
+/// Requests that a client has under way at the most, and the largest of its reads and writes; and of some
+/// of its reads, which a server may do in slices.
 const REQUESTS: usize = 12;
 const LARGEST: usize = 20_000;
+const LARGEST_READ: usize = 100_000;
 
 /// As many small reads as one that does not read asks for at the most.
 const GREEDY_REQUESTS: usize = 500;
@@ -159,7 +161,8 @@ impl Client {
         if kind == 1 {
             return self.send(&Tmsg::Stat { fid }, Ask::Plain(styx::mtype::RSTAT), scene);
         }
-        let most = LARGEST.min((self.msize - IOHDRSZ) as usize);
+        let largest = if kind < 6 && scene.dice.one_in(4) { LARGEST_READ } else { LARGEST };
+        let most = largest.min((self.msize - IOHDRSZ) as usize);
         let most = if scene.dice.one_in(2) { most.min(600) } else { most };
         let mut count = 1 + scene.dice.below(most) as u64;
         // Some places are asked for more than others, so that requests meet.

@@ -19,13 +19,18 @@ use crate::link::Link;
 const MAX_TURNS: usize = 10_000;
 
 /// What a client has of a turn: as much as one that is alone.
-const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES };
+const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES, has_modest_company: false };
 
 impl Life {
+    /// Whether something is under way that ends when the world says so.
+    pub fn has_jobs(&self) -> bool {
+        !self.host.jobs.is_empty() || self.world.transfers.has_slices()
+    }
+
     /// Whether nothing is under way but reads of what may happen, and nothing waits to be taken or sent.
     pub fn is_quiet(&self) -> bool {
         let conns = self.conns.iter().all(|(_, conn)| conn.connection.held() == 0);
-        conns && self.host.jobs.is_empty() && self.world.transfers.is_empty()
+        conns && !self.has_jobs() && self.world.transfers.is_empty()
     }
 
     /// What there is, for people.
@@ -213,7 +218,8 @@ impl Life {
             let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.is_ready = false;
             let (world, host) = (&mut self.world, &mut self.host);
-            match conn.connection.take_turn(world, host, &mut self.buffers, WHOLE) {
+            let share = Share { has_modest_company: host.turn_begins(), ..WHOLE };
+            match conn.connection.take_turn(world, host, &mut self.buffers, share) {
                 Turn::Idle => {}
                 Turn::More => self.make_ready(index),
                 Turn::Last(client) => {

@@ -83,7 +83,7 @@ impl World {
         loop {
             let mut any = false;
             for server in 0..self.nodes.len() {
-                while self.nodes[server].life().is_some_and(|life| !life.host.jobs.is_empty()) {
+                while self.nodes[server].life().is_some_and(|life| life.has_jobs()) {
                     any = true;
                     self.do_job(server);
                 }
