@@ -8,20 +8,24 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use mio::{Interest, Registry, Token};
-use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
 
 use super::admission::Admission;
 use super::stream::Stream;
 use crate::dial::{Addr, Host};
 
 /// How replies to a client on this machine are paced: not at all. No network lies between that could
-/// be congested, and pacing, which is the default of many machines (bbr), costs a tenth of the rate of
-/// long reads. Every kernel has this one.
+/// be congested, and pacing, which is the default of many machines (bbr), costs a timer or more for each
+/// reply, and a tenth of the rate of long reads. Every kernel has this one.
+///
+/// Listeners have it, and their connections from them. Set on a connection that was paced it would not help: the
+/// kernel goes on to pace it.
 const LOOPBACK_CONGESTION: &str = "reno";
 
 /// A socket that clients connect to.
 pub(super) enum Listener {
-    Tcp(mio::net::TcpListener),
+    /// With what paces its connections from other machines, if it had to be told what does not.
+    Tcp(mio::net::TcpListener, Option<String>),
     /// Its path is removed with it, if it was made here.
     Unix(mio::net::UnixListener, Option<PathBuf>),
 }
@@ -53,7 +57,10 @@ impl Listener {
     fn from_tcp(listener: TcpListener, admission: &Admission) -> io::Result<Self> {
         admission.check_listener(listener.local_addr()?)?;
         listener.set_nonblocking(true)?;
-        Ok(Listener::Tcp(mio::net::TcpListener::from_std(listener)))
+        let usual = tcp_congestion(&listener).ok();
+        // Where it can't be had, it is only slower.
+        let usual = usual.filter(|_| set_tcp_congestion(&listener, LOOPBACK_CONGESTION).is_ok());
+        Ok(Listener::Tcp(mio::net::TcpListener::from_std(listener), usual))
     }
 
     fn unix(path: &Path) -> io::Result<Self> {
@@ -88,7 +95,7 @@ impl Listener {
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Tcp(listener, _) => registry.register(listener, token, Interest::READABLE),
             Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
         }
     }
@@ -96,7 +103,7 @@ impl Listener {
     /// Has it told once more of those who wait, though they were told of.
     pub fn tell_again(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => registry.reregister(listener, token, Interest::READABLE),
+            Listener::Tcp(listener, _) => registry.reregister(listener, token, Interest::READABLE),
             Listener::Unix(listener, _) => registry.reregister(listener, token, Interest::READABLE),
         }
     }
@@ -105,16 +112,17 @@ impl Listener {
     /// on: nothing is read from a stranger and nothing told.
     pub fn accept(&self, admission: &mut Admission) -> io::Result<Result<Stream, String>> {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, usual) => {
                 let (stream, peer) = listener.accept()?;
                 if let Err(why) = admission.check(peer, stream.local_addr()?) {
                     return Ok(Err(why));
                 }
                 // A reply should not wait for the next one to fill a packet.
                 stream.set_nodelay(true)?;
-                if peer.ip().to_canonical().is_loopback() {
-                    // Where it can't be had, it is only slower.
-                    let _ = set_tcp_congestion(&stream, LOOPBACK_CONGESTION);
+                if let Some(usual) = usual
+                    && !peer.ip().to_canonical().is_loopback()
+                {
+                    set_tcp_congestion(&stream, usual)?;
                 }
                 Ok(Ok(Stream::Tcp(stream)))
             }
@@ -130,7 +138,7 @@ impl Listener {
     /// Where it listens in fact.
     pub fn addr(&self) -> io::Result<Addr> {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, _) => {
                 let addr = listener.local_addr()?;
                 let host = match addr.ip() {
                     ip if ip.is_unspecified() => Host::Any,
