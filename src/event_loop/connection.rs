@@ -157,8 +157,7 @@ pub struct Share {
     pub listens: bool,
     /// The turn ends with the message that takes requests and replies over so many bytes.
     pub bytes: usize,
-    /// Somebody else asks for little. So no more than a slice of the reply to a large read is sent, and a
-    /// client has no more of them under way than its output may hold.
+    /// Somebody else asks for little, so no more than a slice of the reply to a large read is sent.
     pub has_modest_company: bool,
 }
 
@@ -236,6 +235,8 @@ pub struct Connection<S> {
     ended: bool,
     /// The bytes of the requests that were taken in its last turn, and of their replies.
     moved: usize,
+    /// It may have large reads under way that were left for later.
+    has_left: bool,
 }
 
 impl<S: Stream> Connection<S> {
@@ -260,6 +261,7 @@ impl<S: Stream> Connection<S> {
             closing: false,
             ended: false,
             moved: 0,
+            has_left: false,
         }
     }
 
@@ -358,6 +360,15 @@ impl<S: Stream> Connection<S> {
         self.outgoing.waiting() > limits::OUTPUT
     }
 
+    /// How many bytes of requests may be under way. What was left for later comes to the output soon, and
+    /// should find room there.
+    fn room(&self) -> usize {
+        match self.has_left {
+            true => limits::OUTPUT.saturating_sub(self.outgoing.waiting()),
+            false => usize::MAX,
+        }
+    }
+
     /// True if it stopped at one of a turn's bounds, and not for want of messages.
     fn receive(
         &mut self,
@@ -369,7 +380,7 @@ impl<S: Stream> Connection<S> {
         let mut visit = Visit { world, host, client: self.client };
         let (mut taken, mut unanswered) = (0, 0);
         self.moved = 0;
-        let under_way = if share.has_modest_company { limits::OUTPUT } else { usize::MAX };
+        self.has_left &= visit.world.transfers.has_slices();
         // In the opposite order of their giving back, so that each is used for what it was used for
         // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
@@ -380,11 +391,11 @@ impl<S: Stream> Connection<S> {
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
                 let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
-                if over || self.session.must_wait(frame, under_way) {
+                if over || self.session.must_wait(frame, self.room()) {
                     self.input.take_off(done);
                     // Also where the output is full: it may all go out now, and then no event
-                    // would bring back what is waiting here.
-                    return Ok(over);
+                    // would bring back what is waiting here. Nor would one when there is room again.
+                    return Ok(over || self.has_left);
                 }
                 let before = self.outgoing.bytes.len();
                 let out = &mut self.outgoing.bytes;
@@ -392,7 +403,9 @@ impl<S: Stream> Connection<S> {
                 done += frame.len();
                 taken += 1;
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
-                self.moved += visit.world.transfers.take_left();
+                let left = visit.world.transfers.take_left();
+                self.moved += left;
+                self.has_left |= left > 0;
                 unanswered += frame.len();
                 if unanswered > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     unanswered = 0;
