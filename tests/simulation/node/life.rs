@@ -150,6 +150,10 @@ impl Life {
                 self.world.client_came(now);
             }
             self.take_turns();
+            if !self.ready.is_empty() {
+                // Between two turns, as the loop does.
+                self.world.transfers.read_slice(&mut self.host);
+            }
             self.finish();
             if self.upkeep.is_some() {
                 self.upkeep = self.world.upkeep(&mut self.host, now).or(Some(now + NEVER));
