@@ -372,8 +372,7 @@ fn a_client_on_standard_output_that_is_gone_ends_the_server() {
 
 /// Writes numbers, one after the other at places of its own, many of them under way, until the
 /// server is gone; those that it has taken.
-fn write_numbers(mut client: Client, base: u64) -> Vec<u64> {
-    let fid = client.open_both(&["d"]).expect("it is there");
+fn write_numbers((mut client, fid): (Client, u32), base: u64) -> Vec<u64> {
     let mut under_way = std::collections::HashMap::new();
     let mut taken = Vec::new();
     for number in 0..5000u64 {
@@ -404,7 +403,11 @@ fn what_was_acknowledged_before_the_end_is_there_after_it() {
     let length = 4 * EACH as usize * 8;
     let files = [("a", vec![0xff; length]), ("b", vec![0xff; length])];
     let mut server = Server::start(&files, &["mirror d /a /b"]);
-    let clients: Vec<Client> = (0..4).map(|_| server.client(MSIZE)).collect();
+    let opened = |mut client: Client| {
+        let fid = client.open_both(&["d"]).expect("it is there");
+        (client, fid)
+    };
+    let clients: Vec<_> = (0..4).map(|_| opened(server.client(MSIZE))).collect();
     let taken: Vec<u64> = thread::scope(|scope| {
         let writers: Vec<_> = clients
             .into_iter()
