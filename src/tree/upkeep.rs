@@ -69,6 +69,8 @@ pub struct Upkeep {
     differing: usize,
     job: Option<Job>,
     cleaning: Option<Rc<Entry>>,
+    /// Which mirror was cleaned last: the others come before it again.
+    cleaned: usize,
     verifying: VecDeque<Verify>,
     /// When marks are looked at next.
     clean_at: Option<Instant>,
@@ -240,11 +242,12 @@ impl World {
             return Some(again);
         }
         let at = *self.upkeep.clean_at.get_or_insert(now + QUIET);
-        let waits = |entry: &&Rc<Entry>| entry.device.mirror().is_some_and(|m| m.waits_for_sync());
-        let urgent = mirrors.iter().find(waits);
+        let last = self.upkeep.cleaned;
+        let in_turn = || (1..=mirrors.len()).map(move |index| (last + index) % mirrors.len());
+        let mirror = |turn: usize| mirrors[turn].device.mirror();
+        let urgent = in_turn().find(|&turn| mirror(turn).is_some_and(|m| m.waits_for_sync()));
         if urgent.is_none() && at > now {
-            let marked = |entry: &Rc<Entry>| entry.device.mirror().is_some_and(|m| m.is_marked());
-            if mirrors.iter().any(marked) {
+            if in_turn().any(|turn| mirror(turn).is_some_and(|m| m.is_marked())) {
                 return Some(at);
             }
             self.upkeep.clean_at = None;
@@ -253,20 +256,23 @@ impl World {
         if urgent.is_none() {
             self.upkeep.clean_at = Some(now + QUIET);
         }
-        for entry in urgent.map_or(mirrors, std::slice::from_ref) {
-            if entry.device.mirror().is_some_and(|mut mirror| mirror.begin_clean()) {
-                self.upkeep.cleaning = Some(entry.clone());
-                let inner = Inner::Device(entry.device.clone());
-                let owner = Owner::Upkeep(Chore::Clean);
-                let outcome = self.transfers.begin(host, &inner, 0, Ask::Sync, owner);
-                if let std::task::Poll::Ready(result) = outcome {
-                    self.upkeep.ended(Chore::Clean, result, None);
-                    return Some(now);
-                }
-                return None;
+        let begins = |&turn: &usize| mirror(turn).is_some_and(|mut m| m.begin_clean());
+        let begun = match urgent {
+            Some(_) => urgent.filter(begins),
+            None => in_turn().find(begins),
+        };
+        let Some(turn) = begun else { return self.upkeep.clean_at };
+        let entry = &mirrors[turn];
+        (self.upkeep.cleaned, self.upkeep.cleaning) = (turn, Some(entry.clone()));
+        let inner = Inner::Device(entry.device.clone());
+        let owner = Owner::Upkeep(Chore::Clean);
+        match self.transfers.begin(host, &inner, 0, Ask::Sync, owner) {
+            std::task::Poll::Ready(result) => {
+                self.upkeep.ended(Chore::Clean, result, None);
+                Some(now)
             }
+            std::task::Poll::Pending => None,
         }
-        self.upkeep.clean_at
     }
 
     fn clean_ended(&mut self, host: &mut impl Carrier, synced: bool, time: u64) {

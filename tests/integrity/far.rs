@@ -142,13 +142,19 @@ fn a_server_that_does_not_sync_is_no_disk_that_failed() {
 fn a_sync_that_fails_again_and_again_is_tried_now_and_then() {
     const MANY: u32 = 30;
     let (far, _lab, program) = remote_lab();
-    far.tree().create("d0", first_bytes(), 0o666);
+    for name in ["d0", "e0", "e1"] {
+        far.tree().create(name, first_bytes(), 0o666);
+    }
     ctl(&program, "mirror m1 /n/far/c0 /n/far/d0");
+    ctl(&program, "mirror m2 /n/far/e0 /n/far/e1");
     let bad = |text: &str| Effect::Error(text.into());
     far.tree().fault("c0", Action::Sync, bad("the disk is gone"), Some(MANY));
-    // The right leg catches up; then only a sync is wanting, and the left one's fails.
-    far.tree().fault("d0", Action::Write, bad("no"), Some(1));
-    ds(&program).write(&["m1"], 500_000, b"newer").expect_err("one leg has failed it");
+    // The right legs catch up; then only a sync is wanting, and that of the first mirror fails.
+    for (mirror, leg) in [("m1", "d0"), ("m2", "e1")] {
+        far.tree().fault(leg, Action::Write, bad("no"), Some(1));
+        ds(&program).write(&[mirror], 500_000, b"newer").expect_err("one leg has failed it");
+    }
+    wait_for(&program, "m2 equal");
     std::thread::sleep(std::time::Duration::from_secs(3));
     let said = status(&program);
     assert!(!said.contains("m1 equal"), "{said}");
