@@ -157,8 +157,6 @@ pub struct Share {
     pub listens: bool,
     /// The turn ends with the message that takes requests and replies over so many bytes.
     pub bytes: usize,
-    /// Somebody else asks for little, so no more than a slice of the reply to a large read is sent.
-    pub has_modest_company: bool,
 }
 
 /// How a turn ended.
@@ -181,8 +179,6 @@ struct Outgoing {
     /// How many of them have been.
     sent: usize,
     writable: bool,
-    /// The reply to a large read that was pending is among them.
-    has_large: bool,
     /// How many more may be sent in this turn.
     burst: usize,
 }
@@ -211,7 +207,6 @@ impl Outgoing {
         if self.waiting() == 0 || self.sent > limits::OUTPUT {
             self.bytes.take_off(self.sent);
             self.sent = 0;
-            self.has_large &= !self.bytes.is_empty();
         }
         Ok(())
     }
@@ -235,8 +230,6 @@ pub struct Connection<S> {
     ended: bool,
     /// The bytes of the requests that were taken in its last turn, and of their replies.
     moved: usize,
-    /// It may have large reads under way that were left for later.
-    has_left: bool,
 }
 
 impl<S: Stream> Connection<S> {
@@ -249,19 +242,12 @@ impl<S: Stream> Connection<S> {
             client,
             watch: Watch::new(seen),
             input: Buffer::new(),
-            outgoing: Outgoing {
-                bytes: Buffer::new(),
-                sent: 0,
-                writable: true,
-                has_large: false,
-                burst: usize::MAX,
-            },
+            outgoing: Outgoing { bytes: Buffer::new(), sent: 0, writable: true, burst: usize::MAX },
             room: LEAST_READ,
             readable: true,
             closing: false,
             ended: false,
             moved: 0,
-            has_left: false,
         }
     }
 
@@ -312,7 +298,8 @@ impl<S: Stream> Connection<S> {
         share: Share,
     ) -> Turn {
         let _span = self.span().entered();
-        let in_slices = share.has_modest_company && self.outgoing.has_large;
+        // What is there before the turn are answers that had to wait, among them those to large reads.
+        let in_slices = host.has_modest_company() && self.outgoing.waiting() > limits::SLICE;
         self.outgoing.burst = if in_slices { limits::SLICE } else { usize::MAX };
         let received = self.receive(world, host, buffers, share);
         let sent = self.send(buffers);
@@ -360,15 +347,6 @@ impl<S: Stream> Connection<S> {
         self.outgoing.waiting() > limits::OUTPUT
     }
 
-    /// How many bytes of requests may be under way. What was left for later comes to the output soon, and
-    /// should find room there.
-    fn room(&self) -> usize {
-        match self.has_left {
-            true => limits::OUTPUT.saturating_sub(self.outgoing.waiting()),
-            false => usize::MAX,
-        }
-    }
-
     /// True if it stopped at one of a turn's bounds, and not for want of messages.
     fn receive(
         &mut self,
@@ -380,7 +358,6 @@ impl<S: Stream> Connection<S> {
         let mut visit = Visit { world, host, client: self.client };
         let (mut taken, mut unanswered) = (0, 0);
         self.moved = 0;
-        self.has_left &= visit.world.transfers.has_slices();
         // In the opposite order of their giving back, so that each is used for what it was used for
         // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
@@ -391,11 +368,17 @@ impl<S: Stream> Connection<S> {
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
                 let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
-                if over || self.session.must_wait(frame, self.room()) {
+                // What was left for later comes to the output soon, and should find room there.
+                let has_slices = visit.world.transfers.has_slices();
+                let room = match has_slices {
+                    true => limits::OUTPUT.saturating_sub(self.outgoing.waiting()),
+                    false => usize::MAX,
+                };
+                if over || self.session.must_wait(frame, room) {
                     self.input.take_off(done);
                     // Also where the output is full: it may all go out now, and then no event
                     // would bring back what is waiting here. Nor would one when there is room again.
-                    return Ok(over || self.has_left);
+                    return Ok(over || has_slices);
                 }
                 let before = self.outgoing.bytes.len();
                 let out = &mut self.outgoing.bytes;
@@ -403,9 +386,7 @@ impl<S: Stream> Connection<S> {
                 done += frame.len();
                 taken += 1;
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
-                let left = visit.world.transfers.take_left();
-                self.moved += left;
-                self.has_left |= left > 0;
+                self.moved += visit.world.transfers.take_left();
                 unanswered += frame.len();
                 if unanswered > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     unanswered = 0;
@@ -465,8 +446,6 @@ impl<S: Stream> Connection<S> {
         };
         let _span = self.span().entered();
         let before = self.outgoing.bytes.len();
-        self.outgoing.has_large |=
-            matches!(answer, Ok(Answer::Data(data)) if data.len() > limits::SLICE);
         let mut visit = Visit { world, host, client: self.client };
         self.session.complete(request, answer, &mut visit, &mut self.outgoing.bytes);
         let replies = &self.outgoing.bytes[before..];

@@ -122,7 +122,8 @@ impl Listener {
                 if let Some(usual) = usual
                     && !peer.ip().to_canonical().is_loopback()
                 {
-                    set_tcp_congestion(&stream, usual)?;
+                    // One that only root may choose can't be had again, and that is no reason to hang up.
+                    let _ = set_tcp_congestion(&stream, usual);
                 }
                 Ok(Ok(Stream::Tcp(stream)))
             }

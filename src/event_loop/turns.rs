@@ -85,9 +85,8 @@ impl Server {
             let Some(client) = self.clients.get_mut(index) else { continue };
             client.is_ready = false;
             let bytes = self.turns.bytes(index, now);
-            let has_modest_company = self.turns.has_modest_company(index, now);
-            let share = Share { listens: self.ending.is_none(), bytes, has_modest_company };
-            self.host.has_modest_company = has_modest_company;
+            let share = Share { listens: self.ending.is_none(), bytes };
+            self.host.has_modest_company = self.turns.has_modest_company(index, now);
             let turn = client.connection.take_turn(
                 &mut self.world,
                 &mut self.host,

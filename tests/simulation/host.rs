@@ -89,10 +89,9 @@ impl Host {
         self.dice.below(100) >= self.at_once
     }
 
-    /// A client's turn begins: whether somebody else is taken to ask for little.
-    pub fn turn_begins(&mut self) -> bool {
+    /// A client's turn begins.
+    pub fn turn_begins(&mut self) {
         self.has_modest_company = self.dice.one_in(2);
-        self.has_modest_company
     }
 
     fn place(&self, file: &LocalFile) -> usize {

@@ -19,7 +19,7 @@ use crate::link::Link;
 const MAX_TURNS: usize = 10_000;
 
 /// What a client has of a turn: as much as one that is alone.
-const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES, has_modest_company: false };
+const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES };
 
 impl Life {
     /// Whether something is under way that ends when the world says so.
@@ -222,8 +222,8 @@ impl Life {
             let Some(conn) = self.conns.get_mut(index) else { continue };
             conn.is_ready = false;
             let (world, host) = (&mut self.world, &mut self.host);
-            let share = Share { has_modest_company: host.turn_begins(), ..WHOLE };
-            match conn.connection.take_turn(world, host, &mut self.buffers, share) {
+            host.turn_begins();
+            match conn.connection.take_turn(world, host, &mut self.buffers, WHOLE) {
                 Turn::Idle => {}
                 Turn::More => self.make_ready(index),
                 Turn::Last(client) => {
