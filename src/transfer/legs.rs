@@ -20,8 +20,11 @@ pub(super) struct Legs {
     device: Rc<Device>,
     span: Span,
     phase: Phase,
-    /// Legs dealt with, from the left in a read or sync and from the right in a write.
+    /// Legs dealt with, from the left in a sync and from the right in a write; in a read, up to the one that was
+    /// asked last.
     tried: usize,
+    /// Legs that were asked in a read, as bits.
+    asked: u64,
     /// Whether the one that is being written is only catching up.
     catching_up: bool,
     /// Legs that were in service and took all of a write, or were synced, as bits.
@@ -56,6 +59,7 @@ impl Legs {
             span,
             phase: Phase::New,
             tried: 0,
+            asked: 0,
             catching_up: false,
             took: 0,
             caught_up: 0,
@@ -69,13 +73,24 @@ impl Legs {
         (self.span.offset, self.span.count as u64)
     }
 
-    /// The next leg from the left that is read; or, for a sync, that is written.
-    fn next_from_left(&mut self, written: bool) -> Option<usize> {
+    /// For a read, the first leg from the left that is read and was not asked yet. One to the left of the last
+    /// may have come back meanwhile, and then it has all that the others have.
+    fn next_unasked(&mut self) -> Option<usize> {
+        let mirror = self.device.mirror()?;
+        let is_next = |&leg: &usize| self.asked >> leg & 1 == 0 && mirror.is_read(leg);
+        let leg = (0..self.device.inner().len()).find(is_next)?;
+        self.asked |= 1 << leg;
+        self.tried = leg + 1;
+        Some(leg)
+    }
+
+    /// For a sync, the next leg from the left that is written.
+    fn next_from_left(&mut self) -> Option<usize> {
         let mirror = self.device.mirror()?;
         while self.tried < self.device.inner().len() {
             let leg = self.tried;
             self.tried += 1;
-            if if written { mirror.is_written(leg) } else { mirror.is_read(leg) } {
+            if mirror.is_written(leg) {
                 return Some(leg);
             }
         }
@@ -180,7 +195,7 @@ impl<C: Carrier> Machine<'_, C> {
         let leg = legs.tried.saturating_sub(1);
         if result.is_some() && device.mirror().is_some_and(|mirror| !mirror.is_read(leg)) {
             // It went out meanwhile: if it was cut, these may be bytes of the hole that a write has left.
-            (result, legs.tried) = (None, 0);
+            (result, legs.asked) = (None, 0);
         }
         loop {
             let bad = match result.take() {
@@ -192,7 +207,7 @@ impl<C: Carrier> Machine<'_, C> {
             if let (Some(bad), Some(mut mirror)) = (bad, device.mirror()) {
                 mirror.read_failed(legs.tried - 1, offset, count, bad, self.carrier.time());
             }
-            let Some(leg) = legs.next_from_left(false) else {
+            let Some(leg) = legs.next_unasked() else {
                 return Some(Err(enames::EIO.into()));
             };
             match self.start(&device.inner()[leg], legs.span) {
@@ -324,7 +339,7 @@ impl<C: Carrier> Machine<'_, C> {
             if let Some(result) = result.take() {
                 legs.end_sync(result, self.carrier.time());
             }
-            let Some(leg) = legs.next_from_left(true) else { break };
+            let Some(leg) = legs.next_from_left() else { break };
             match self.start(&device.inner()[leg], legs.span) {
                 Step::Done(done) => result = Some(done),
                 Step::Wait(child) => {

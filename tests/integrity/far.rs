@@ -67,6 +67,29 @@ fn a_leg_that_fails_for_good_is_out_and_held_writes_reach_it_later() {
     assert!(far_bytes(&far) == bytes && lab.bytes(1) == bytes);
 }
 
+/// It has all that the others have, so a read that began without it may still turn to it.
+#[test]
+fn a_leg_that_came_back_is_read_when_the_others_fail() {
+    let (far, _lab, program) = remote_lab();
+    for name in ["d0", "d1"] {
+        far.tree().create(name, first_bytes(), 0o666);
+    }
+    ctl(&program, "mirror m1 /n/far/d0 /n/far/d1");
+    let mut client = ds(&program);
+    let fid = client.open_both(&["m1"]).expect("it is there");
+    admin(&program, "fail m1 0").expect("one leg can go");
+    far.hold_file("d1");
+    client.post(&Tmsg::Read { fid, offset: 1000, count: 100 }).expect("it is sent");
+    eventually("the other leg is asked", || (far.held().len() == 1).then_some(()));
+    admin(&program, "resync m1").expect("it is brought back");
+    let is_back = || status(&program).contains("leg ds/m1 0 in-service").then_some(());
+    eventually("the leg is in service", is_back);
+    far.tree().fault("d1", Action::Read, Effect::Error("bad sector".into()), Some(1));
+    far.release();
+    let reply = client.receive().expect("an answer");
+    assert_eq!(reply.data(), &first_bytes()[1000..1100]);
+}
+
 #[test]
 fn a_write_that_stopped_half_way_is_undone_from_the_leg_that_is_read_first() {
     let far = FaultServer::start();
