@@ -1,7 +1,8 @@
 //! Files of this machine: what can be read and written at once, and what has to wait for the disk.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use dsfs::inner::LocalFile;
 use dsfs::inner::local::Root;
@@ -48,6 +49,20 @@ fn what_is_in_memory_is_read_and_written_at_once() {
         }
         assert_eq!(fs::read(path).expect("the file is there").len(), FILE_BYTES);
     }
+}
+
+#[test]
+fn a_read_leaves_the_time_of_the_last_access_alone() {
+    let dir = on_disk();
+    let (path, file) = make(dir.path());
+    // Earlier than the last change, so that it would be set wherever it is set at all.
+    let long_ago = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
+    let host = File::options().write(true).open(&path).expect("the file is there");
+    host.set_times(long_ago).expect("who owns a file may set its times");
+    file.read(0, &mut [0; 4096]).expect("the file can be read");
+    assert!(file.read_cached(0, &mut [0; 4096]).is_ready());
+    let accessed = fs::metadata(&path).expect("the file is there").accessed();
+    assert_eq!(accessed.expect("a time"), SystemTime::UNIX_EPOCH);
 }
 
 #[test]

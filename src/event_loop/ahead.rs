@@ -11,9 +11,14 @@ use super::Server;
 use crate::inner::{FileKey, LocalFile};
 use crate::limits;
 
-/// Readers that are remembered, until they have come to the end of their file or others have had to wait
-/// since. Each read from memory looks at all of them while there are any.
+/// Readers that are remembered, until they have come to the end of their file, others have had to wait
+/// since, or they did not go on. Each read from memory looks at all of them while there are any.
 const READERS: usize = 16;
+
+/// After so many reads by others those who have not gone on meanwhile are forgotten, so that a few reads
+/// that had to wait do not slow down all others for ever. So many take 50 milliseconds and more, and who
+/// streams goes on sooner.
+const PATIENCE: u32 = 16 * 1024;
 
 /// How far ahead of a reader is read at most, in bytes: what a fast disk gives in some milliseconds, so that it
 /// is there though the disk stops for a moment. Who comes to what is not there costs a worker thread.
@@ -40,6 +45,8 @@ struct Reader {
     next: u64,
     /// Up to where has been read ahead.
     until: u64,
+    /// It came, or went on, since that was looked at.
+    went_on: bool,
 }
 
 /// Readers of files that were not in memory.
@@ -47,6 +54,8 @@ struct Reader {
 pub(super) struct Ahead {
     /// The one that read last is the first.
     readers: Vec<Reader>,
+    /// Reads by others since it was looked who of them goes on.
+    others: u32,
     /// What has not been asked for yet.
     wanted: Vec<(LocalFile, Range<u64>)>,
 }
@@ -100,9 +109,15 @@ impl Ahead {
         let Range { start, end } = range;
         let goes_on = |reader: &Reader| reader.next == start && reader.file == file;
         let Some(at) = self.readers.iter().position(goes_on) else {
+            self.others += 1;
+            if self.others == PATIENCE {
+                self.others = 0;
+                self.readers.retain_mut(|reader| std::mem::take(&mut reader.went_on));
+            }
             if waits && end < length {
                 self.readers.truncate(READERS - 1);
-                self.readers.insert(0, Reader { file, start, next: end, until: end });
+                let reader = Reader { file, start, next: end, until: end, went_on: true };
+                self.readers.insert(0, reader);
             }
             return None;
         };
@@ -113,6 +128,7 @@ impl Ahead {
         self.readers[..=at].rotate_right(1);
         let reader = &mut self.readers[0];
         reader.next = end;
+        reader.went_on = true;
         reader.until = reader.until.max(end);
         let far = FURTHEST.min((end - reader.start).saturating_mul(GROWTH));
         let piece = PIECE.min(far);
@@ -185,6 +201,20 @@ mod tests {
         assert!(ahead.readers.is_empty());
         (0..100).for_each(|piece| assert_eq!(read(&mut ahead, piece * 3, true), None));
         assert_eq!(ahead.readers.len(), READERS);
+    }
+
+    #[test]
+    fn who_does_not_go_on_is_forgotten_while_others_read_and_who_does_is_not() {
+        let mut ahead = Ahead::default();
+        let streams = 1_000_000;
+        read(&mut ahead, 0, true);
+        read(&mut ahead, streams, true);
+        for turn in 1..=4 {
+            (0..PATIENCE / 2).for_each(|_| assert_eq!(read(&mut ahead, 500, false), None));
+            read(&mut ahead, streams + turn, false);
+        }
+        let left = ahead.readers.iter().map(|reader| reader.next / PIECE);
+        assert!(left.eq([streams + 5]));
     }
 
     #[test]
