@@ -24,8 +24,8 @@ use crate::tree::{ClientId, File, Payload, Visit, World};
 const LEAST_READ: usize = 64 * 1024;
 const MOST_READ: usize = MAX_MSIZE as usize + LEAST_READ;
 
-/// After so many bytes of requests the replies that are there are sent, and not only at the end of the
-/// turn: then a client that writes sends more while the rest of what it sent is dealt with. Of eight
+/// After so many bytes of requests and replies the replies that are there are sent, and not only at the end of
+/// the turn: then a client that writes sends more while the rest of what it sent is dealt with. Of eight
 /// large writes that is half; sent after each two, they cost a tenth of the rate.
 const ANSWER_AFTER: usize = 400 * 1024;
 
@@ -33,6 +33,12 @@ const ANSWER_AFTER: usize = 400 * 1024;
 /// is sent is still in a small cache. Of large reads that is each two; sent at the end of a turn of eight
 /// they had half the rate, after each four hardly more.
 const SEND_AFTER: usize = 192 * 1024;
+
+/// A client that is alone also gets its replies after so many requests, if these and their replies are so many
+/// bytes: of small reads with 32 in flight that is each quarter. It asks for more while the rest is dealt with,
+/// and the two need not wait for each other in turn. Where others give both sides something to do
+/// meanwhile it would only be more to send.
+const OVERLAP: (usize, usize) = (8, 32 * 1024);
 
 /// Who asked for no more than this in a turn, in bytes of requests and replies, asked for little: a few small
 /// reads.
@@ -155,8 +161,15 @@ impl Buffers {
 pub struct Share {
     /// Whether anything is read from it.
     pub listens: bool,
+    /// No other client had a turn lately.
+    pub is_alone: bool,
+}
+
+impl Share {
     /// The turn ends with the message that takes requests and replies over so many bytes.
-    pub bytes: usize,
+    fn bytes(self) -> usize {
+        if self.is_alone { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
+    }
 }
 
 /// How a turn ended.
@@ -356,8 +369,10 @@ impl<S: Stream> Connection<S> {
         share: Share,
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
-        let (mut taken, mut unanswered) = (0, 0);
+        let mut taken = 0;
         self.moved = 0;
+        // How many messages and bytes that was when replies were sent last.
+        let mut sent = (0, 0);
         // In the opposite order of their giving back, so that each is used for what it was used for
         // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
@@ -367,7 +382,7 @@ impl<S: Stream> Connection<S> {
             while let Some((frame, _)) =
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
-                let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
+                let over = taken == limits::TURN || self.moved > share.bytes() || self.is_full();
                 // What was left for later comes to the output soon, and should find room there.
                 let has_slices = visit.world.transfers.has_slices();
                 let room = match has_slices {
@@ -387,9 +402,10 @@ impl<S: Stream> Connection<S> {
                 taken += 1;
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
                 self.moved += visit.world.transfers.take_left();
-                unanswered += frame.len();
-                if unanswered > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
-                    unanswered = 0;
+                let (messages, bytes) = (taken - sent.0, self.moved - sent.1);
+                let overlaps = share.is_alone && messages >= OVERLAP.0 && bytes >= OVERLAP.1;
+                if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
+                    sent = (taken, self.moved);
                     self.outgoing.send(&self.stream)?;
                 }
             }
