@@ -338,12 +338,7 @@ fn top_draws_in_a_terminal_until_q() {
     let place = place();
     let program = serve(&place).start();
     configure(&program, &["mirror m0 /a /b"]);
-    let (mut screen, theirs) = Screen::new();
-    let copy = || theirs.try_clone().expect("a second handle");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));
-    command.args(["top", "-a", program.dial()]).stdin(copy()).stdout(copy()).stderr(copy());
-    let mut top = Killed(command.spawn().expect("the program runs"));
-    drop((command, theirs));
+    let (mut screen, mut top) = top(&program);
     eventually("the device is drawn", || screen.has("ds/m0").then_some(()));
     let mut steer = admin(&program);
     steer.write(&["ctl"], 0, b"fail m0 1").expect("understood");
@@ -351,6 +346,28 @@ fn top_draws_in_a_terminal_until_q() {
     screen.press("q");
     let status = eventually("it ends", || top.0.try_wait().expect("it is ours"));
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn top_ends_with_its_terminal() {
+    let place = place();
+    let program = serve(&place).start();
+    configure(&program, &["mirror m0 /a /b"]);
+    let (screen, mut top) = top(&program);
+    eventually("the device is drawn", || screen.has("ds/m0").then_some(()));
+    // It is not in this terminal's session, so no signal tells it.
+    screen.hang_up();
+    let status = eventually("it ends", || top.0.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(1));
+}
+
+/// `dsfs top`, and the terminal that it draws in.
+fn top(program: &Program) -> (Screen, Killed) {
+    let (screen, theirs) = Screen::new();
+    let copy = || theirs.try_clone().expect("a second handle");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dsfs"));
+    command.args(["top", "-a", program.dial()]).stdin(copy()).stdout(copy()).stderr(copy());
+    (screen, Killed(command.spawn().expect("the program runs")))
 }
 
 /// A process that does not outlive its test.

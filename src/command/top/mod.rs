@@ -8,12 +8,16 @@ mod screen;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IsTerminal, Write};
+use std::process;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::Error;
 use super::rates::{self, Look, Rates};
@@ -39,6 +43,9 @@ pub struct Options {
 /// The size of a screen that is printed.
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
+
+/// How often to look whether the terminal is still there, where the kernel does not say so by itself.
+const STILL_THERE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Looks that a plot has room for.
 const PLOTTED: usize = 60;
@@ -130,8 +137,20 @@ fn ends(event: &Event) -> bool {
         && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
+/// Ends the program when its terminal has gone. Mostly a SIGHUP does that, but not for who ignores it
+/// (`nohup`) or is in no session of the terminal; and waiting for keys there would be reading the end of
+/// input over and over, in a library that does not come back from it.
+fn end_with_terminal() {
+    thread::spawn(|| {
+        let stdout = io::stdout();
+        let mut terminal = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Ok(0) | Err(Errno::INTR) = poll(&mut terminal, Some(&STILL_THERE)) {}
+        process::exit(1);
+    });
+}
+
 impl Options {
-    /// Looks and draws, until a key ends it.
+    /// Looks and draws, until a key ends it or the terminal has gone.
     ///
     /// # Errors
     /// If there is no server, or it has no admin tree, or standard output is no terminal.
@@ -140,13 +159,14 @@ impl Options {
         let mut model = Model { addr: admin.addr().to_string(), ..Model::default() };
         model.look(&mut admin)?;
         if self.once {
-            std::thread::sleep(Duration::from_secs(self.seconds.into()));
+            thread::sleep(Duration::from_secs(self.seconds.into()));
             model.look(&mut admin)?;
             return out.write_all(printed(&model).as_bytes()).map_err(Error::Output);
         }
         if !io::stdout().is_terminal() {
             return Err(Error::NoTerminal);
         }
+        end_with_terminal();
         let mut terminal = ratatui::try_init().map_err(Error::Output)?;
         let shown = self.show(&mut terminal, &mut model, admin);
         ratatui::restore();
