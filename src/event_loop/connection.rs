@@ -34,10 +34,10 @@ const ANSWER_AFTER: usize = 400 * 1024;
 /// they had half the rate, after each four hardly more.
 const SEND_AFTER: usize = 192 * 1024;
 
-/// A client that is alone also gets its replies after so many requests, if these and their replies are so many
-/// bytes: of small reads with 32 in flight that is each quarter. It asks for more while the rest is dealt with,
-/// and the two need not wait for each other in turn. Where others give both sides something to do
-/// meanwhile it would only be more to send.
+/// A client also gets its replies after so many requests, if these and their replies are so many bytes and
+/// nobody else waits for a turn: of small reads with 32 in flight that is each quarter. It asks for more while
+/// the rest is dealt with, and the two need not wait for each other in turn. Where others wait the loop
+/// has something to do anyway, and it would only be more to send.
 const OVERLAP: (usize, usize) = (8, 32 * 1024);
 
 /// Who asked for no more than this in a turn, in bytes of requests and replies, asked for little: a few small
@@ -161,15 +161,10 @@ impl Buffers {
 pub struct Share {
     /// Whether anything is read from it.
     pub listens: bool,
-    /// No other client had a turn lately.
-    pub is_alone: bool,
-}
-
-impl Share {
     /// The turn ends with the message that takes requests and replies over so many bytes.
-    fn bytes(self) -> usize {
-        if self.is_alone { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
-    }
+    pub bytes: usize,
+    /// Nobody else waits for a turn.
+    pub is_last: bool,
 }
 
 /// How a turn ended.
@@ -382,7 +377,7 @@ impl<S: Stream> Connection<S> {
             while let Some((frame, _)) =
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
-                let over = taken == limits::TURN || self.moved > share.bytes() || self.is_full();
+                let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
                 // What was left for later comes to the output soon, and should find room there.
                 let has_slices = visit.world.transfers.has_slices();
                 let room = match has_slices {
@@ -403,7 +398,7 @@ impl<S: Stream> Connection<S> {
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
                 self.moved += visit.world.transfers.take_left();
                 let (messages, bytes) = (taken - sent.0, self.moved - sent.1);
-                let overlaps = share.is_alone && messages >= OVERLAP.0 && bytes >= OVERLAP.1;
+                let overlaps = share.is_last && messages >= OVERLAP.0 && bytes >= OVERLAP.1;
                 if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     sent = (taken, self.moved);
                     self.outgoing.send(&self.stream)?;

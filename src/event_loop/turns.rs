@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::connection::{Share, Turn};
+use crate::limits;
 
 /// How long after the turn of another client a client is not alone. Who asks for one thing after the
 /// other asks again within some round trips.
@@ -51,12 +52,12 @@ impl Turns {
         self.modest.is_some_and(|(other, until)| other != index && now <= until)
     }
 
-    /// This client has its turn: whether no other one had any lately.
-    fn begin(&mut self, index: usize, now: Instant) -> bool {
+    /// How many bytes a turn of this client may move.
+    fn bytes(&mut self, index: usize, now: Instant) -> usize {
         if std::mem::replace(&mut self.last, index) != index {
             self.company = Some(now + COMPANY);
         }
-        self.is_alone(now)
+        if self.is_alone(now) { limits::TURN_BYTES } else { limits::SHARED_TURN_BYTES }
     }
 }
 
@@ -83,8 +84,9 @@ impl Server {
             let Some(index) = self.turns.ready.pop_front() else { return };
             let Some(client) = self.clients.get_mut(index) else { continue };
             client.is_ready = false;
-            let is_alone = self.turns.begin(index, now);
-            let share = Share { listens: self.ending.is_none(), is_alone };
+            let bytes = self.turns.bytes(index, now);
+            let is_last = self.turns.ready.is_empty();
+            let share = Share { listens: self.ending.is_none(), bytes, is_last };
             self.host.has_modest_company = self.turns.has_modest_company(index, now);
             let turn = client.connection.take_turn(
                 &mut self.world,
@@ -114,13 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_company_is_not_alone_until_it_has_been_left_for_a_while() {
+    fn who_has_modest_company_has_short_turns_and_who_is_left_alone_long_ones_again() {
         let (mut turns, start) = (Turns::default(), Instant::now());
-        let mut alone = |index, millis| turns.begin(index, start + Duration::from_millis(millis));
-        assert_eq!([alone(0, 0), alone(0, 1)], [true; 2]);
-        assert_eq!([alone(1, 2), alone(0, 3), alone(0, 4), alone(0, 22)], [false; 4]);
-        assert_eq!([alone(0, 24), alone(0, 25)], [true; 2]);
-        assert!(!alone(1, 26));
+        let mut turn = |index, millis| turns.bytes(index, start + Duration::from_millis(millis));
+        let (whole, shared) = (limits::TURN_BYTES, limits::SHARED_TURN_BYTES);
+        assert_eq!([turn(0, 0), turn(0, 1)], [whole; 2]);
+        assert_eq!([turn(1, 2), turn(0, 3), turn(0, 4), turn(0, 22)], [shared; 4]);
+        assert_eq!([turn(0, 24), turn(0, 25)], [whole; 2]);
+        assert_eq!(turn(1, 26), shared);
     }
 
     #[test]

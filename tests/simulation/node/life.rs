@@ -8,6 +8,7 @@ use dsfs::ctl::{Entry, Keys};
 use dsfs::event_loop::connection::{Share, Turn};
 use dsfs::inner::{Carrier, File, Inner};
 use dsfs::integrity::Service;
+use dsfs::limits;
 use dsfs::tree::{Answered, ClientId, Owner};
 use styx::server::Ename;
 
@@ -18,7 +19,7 @@ use crate::link::Link;
 const MAX_TURNS: usize = 10_000;
 
 /// What a client has of a turn: as much as one that is alone.
-const WHOLE: Share = Share { listens: true, is_alone: true };
+const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES, is_last: true };
 
 impl Life {
     /// Whether something is under way that ends when the world says so.
