@@ -38,7 +38,8 @@ const SEND_AFTER: usize = 192 * 1024;
 /// nobody else waits for a turn: of small reads with 32 in flight that is each quarter. It asks for more while
 /// the rest is dealt with, and the two need not wait for each other in turn. Where others wait the loop
 /// has something to do anyway, and it would only be more to send.
-const OVERLAP: (usize, usize) = (8, 32 * 1024);
+const OVERLAP_MESSAGES: usize = 8;
+const OVERLAP_BYTES: usize = 32 * 1024;
 
 /// Who asked for no more than this in a turn, in bytes of requests and replies, asked for little: a few small
 /// reads.
@@ -398,7 +399,8 @@ impl<S: Stream> Connection<S> {
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
                 self.moved += visit.world.transfers.take_left();
                 let (messages, bytes) = (taken - sent.0, self.moved - sent.1);
-                let overlaps = share.is_last && messages >= OVERLAP.0 && bytes >= OVERLAP.1;
+                let overlaps =
+                    share.is_last && messages >= OVERLAP_MESSAGES && bytes >= OVERLAP_BYTES;
                 if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     sent = (taken, self.moved);
                     self.outgoing.send(&self.stream)?;

@@ -127,9 +127,9 @@ impl Root {
             FileType::BlockDevice => seek(&fd, SeekFrom::End(0)).map_err(failure)?,
             _ => stat.st_size as u64,
         };
-        // Who read a device is not the host's to know, and asking the clock for each read is a part of
-        // its time. Only the file's owner may do without.
-        let _ = fcntl_setfl(&fd, OFlags::NONBLOCK | OFlags::NOATIME);
+        // When a device was read last is of no use to the host, which would look at the clock for each
+        // read. Only the file's owner and root may do without; for others it goes on as it is.
+        let _ = fcntl_setfl(&fd, flags | OFlags::NOATIME);
         let key = FileKey::Local(stat.st_dev, stat.st_ino);
         Ok(LocalFile::new(fd, key, length, self.changes.of(key)))
     }

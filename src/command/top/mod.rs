@@ -143,6 +143,7 @@ fn ends(event: &Event) -> bool {
 fn end_with_terminal() {
     thread::spawn(|| {
         let stdout = io::stdout();
+        // Nothing is waited for: that it is hung up is told anyway.
         let mut terminal = [PollFd::new(&stdout, PollFlags::empty())];
         while let Ok(0) | Err(Errno::INTR) = poll(&mut terminal, Some(&STILL_THERE)) {}
         process::exit(1);
