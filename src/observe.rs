@@ -244,11 +244,11 @@ impl Server {
         connection
     }
 
-    /// A request of this type was answered in the turn under way.
-    pub fn answered(&mut self, kind: usize, failed: bool) {
+    /// So many requests of this type were answered in the turn under way.
+    pub fn answered(&mut self, kind: usize, failed: bool, times: u64) {
         self.answered |= 1 << kind;
         let turn = &mut self.requests[kind].turn;
-        if failed { turn.1 += 1 } else { turn.0 += 1 }
+        if failed { turn.1 += times } else { turn.0 += times }
     }
 
     /// A read or write of a device ended in the turn under way: how many bytes it moved, or `None` if
@@ -344,7 +344,7 @@ mod tests {
         let device = Rc::new(Counts::default());
         let read = kind(mtype::TREAD).unwrap();
         for result in [Some(10), Some(20), None] {
-            server.answered(read, result.is_none());
+            server.answered(read, result.is_none(), 1);
             server.device_answered(&device, false, result);
         }
         server.end_turn(&connection, 1000);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use styx::buffer::{Buffer, Output};
 use styx::frame::{header, split_frame};
+use styx::mtype;
 use styx::server::{Answer, Ename, Fatal, Limits, MAX_MSIZE, RequestId, Session};
 use tracing::Span;
 
@@ -35,9 +36,8 @@ const ANSWER_AFTER: usize = 400 * 1024;
 const SEND_AFTER: usize = 192 * 1024;
 
 /// A client also gets its replies after so many requests, if these and their replies are so many bytes and
-/// nobody else waits for a turn: of small reads with 32 in flight that is each quarter. It asks for more while
-/// the rest is dealt with, and the two need not wait for each other in turn. Where others wait the loop
-/// has something to do anyway, and it would only be more to send.
+/// its turn [overlaps](Share::overlaps): of small reads with 32 in flight that is each quarter. It asks for more
+/// while the rest is dealt with, and the two need not wait for each other in turn.
 const OVERLAP_MESSAGES: usize = 8;
 const OVERLAP_BYTES: usize = 32 * 1024;
 
@@ -164,8 +164,9 @@ pub struct Share {
     pub listens: bool,
     /// The turn ends with the message that takes requests and replies over so many bytes.
     pub bytes: usize,
-    /// Nobody else waits for a turn.
-    pub is_last: bool,
+    /// Replies are sent early: the loop has had to wait for this client, and nobody else waits for a turn. Where
+    /// it has something to do anyway, that would only be more to send.
+    pub overlaps: bool,
 }
 
 /// How a turn ended.
@@ -365,17 +366,29 @@ impl<S: Stream> Connection<S> {
         share: Share,
     ) -> Result<bool, Hangup> {
         let mut visit = Visit { world, host, client: self.client };
-        let mut taken = 0;
-        self.moved = 0;
-        // How many messages and bytes that was when replies were sent last.
-        let mut sent = (0, 0);
         // In the opposite order of their giving back, so that each is used for what it was used for
         // before, and the long one stays in the caches.
         buffers.lend(&mut self.outgoing.bytes);
         buffers.lend(&mut self.input);
+        let received = self.take_messages(&mut visit, buffers, share);
+        carry_out(&mut self.session, &mut self.watch, &mut visit, &mut self.outgoing.bytes)?;
+        received
+    }
+
+    /// As [`receive`](Self::receive), but reads may have been planned that are not carried out.
+    fn take_messages(
+        &mut self,
+        visit: &mut Visit<'_, impl Surroundings>,
+        buffers: &mut Buffers,
+        share: Share,
+    ) -> Result<bool, Hangup> {
+        let mut taken = 0;
+        self.moved = 0;
+        // How many messages and bytes that was when replies were sent last.
+        let mut sent = (0, 0);
         loop {
             let mut done = 0;
-            while let Some((frame, _)) =
+            while let Some((frame, rest)) =
                 split_frame(&self.input[done..], self.session.msize()).map_err(Fatal::from)?
             {
                 let over = taken == limits::TURN || self.moved > share.bytes || self.is_full();
@@ -391,18 +404,30 @@ impl<S: Stream> Connection<S> {
                     // would bring back what is waiting here. Nor would one when there is room again.
                     return Ok(over || has_slices);
                 }
-                let before = self.outgoing.bytes.len();
-                let out = &mut self.outgoing.bytes;
-                take(&mut self.session, &mut self.watch, frame, &mut visit, out)?;
+                let (session, watch, out) =
+                    (&mut self.session, &mut self.watch, &mut self.outgoing.bytes);
+                let is_read = matches!(header(frame), Some((mtype::TREAD, _)));
+                if !is_read || visit.world.batch.is_full() {
+                    carry_out(session, watch, visit, out)?;
+                }
+                // A read by itself gains nothing. Who waits for a disk may have to wait for it again.
+                let is_one_of_many = !rest.is_empty() || !visit.world.batch.is_empty();
+                let may_be_planned = is_one_of_many && session.outstanding() == 0;
+                if is_read && may_be_planned && !visit.host.wants_messages() {
+                    visit.world.batch.open();
+                }
+                let before = out.len();
+                take(session, watch, frame, visit, out)?;
                 done += frame.len();
                 taken += 1;
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
                 self.moved += visit.world.transfers.take_left();
                 let (messages, bytes) = (taken - sent.0, self.moved - sent.1);
                 let overlaps =
-                    share.is_last && messages >= OVERLAP_MESSAGES && bytes >= OVERLAP_BYTES;
+                    share.overlaps && messages >= OVERLAP_MESSAGES && bytes >= OVERLAP_BYTES;
                 if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     sent = (taken, self.moved);
+                    carry_out(&mut self.session, &mut self.watch, visit, &mut self.outgoing.bytes)?;
                     self.outgoing.send(&self.stream)?;
                 }
             }
@@ -478,6 +503,21 @@ impl<S: Stream> Connection<S> {
     }
 }
 
+/// The reads that were planned are carried out; those that would have to wait are taken once more.
+fn carry_out(
+    session: &mut Session<File>,
+    watch: &mut Watch,
+    visit: &mut Visit<'_, impl Surroundings>,
+    out: &mut Buffer,
+) -> Result<(), Fatal> {
+    if visit.world.batch.is_empty() {
+        return Ok(());
+    }
+    let (reads, bytes, missed) = visit.world.carry_out(visit.host, out);
+    watch.read(reads, bytes, &mut visit.world.observed);
+    missed.iter().try_for_each(|request| take(session, watch, request, visit, out))
+}
+
 /// One message: it is taken, counted, and shown to whoever wants to see it.
 fn take(
     session: &mut Session<File>,
@@ -495,6 +535,9 @@ fn take(
         span
     });
     session.receive(frame, visit, out)?;
+    if visit.world.batch.took(frame, before) {
+        return Ok(());
+    }
     let replies = &out[before..];
     watch.took(frame, replies, &mut visit.world.observed, visit.host.now());
     if wanted {

@@ -11,6 +11,10 @@ use crate::limits;
 /// other asks again within some round trips.
 const COMPANY: Duration = Duration::from_millis(20);
 
+/// A loop that always has something to do begins a turn in less time than this after the last one. In more it
+/// waited.
+const PAUSE: Duration = Duration::from_micros(10);
+
 /// Clients that have something to do.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -22,6 +26,8 @@ pub(super) struct Turns {
     last: usize,
     /// Until when nobody is alone, since that was somebody else than the one before.
     company: Option<Instant>,
+    /// When the last one ended.
+    ended: Option<Instant>,
     /// Who asked for little last, and until when that counts.
     modest: Option<(usize, Instant)>,
 }
@@ -80,13 +86,14 @@ impl Server {
         self.world.client_came(now);
         let Turns { ready, again, .. } = &mut self.turns;
         ready.extend(again.drain(..));
+        let has_paused = self.turns.ended.is_none_or(|ended| now >= ended + PAUSE);
         for _ in 0..self.turns.ready.len() {
             let Some(index) = self.turns.ready.pop_front() else { return };
             let Some(client) = self.clients.get_mut(index) else { continue };
             client.is_ready = false;
             let bytes = self.turns.bytes(index, now);
-            let is_last = self.turns.ready.is_empty();
-            let share = Share { listens: self.ending.is_none(), bytes, is_last };
+            let overlaps = has_paused && self.turns.ready.is_empty();
+            let share = Share { listens: self.ending.is_none(), bytes, overlaps };
             self.host.has_modest_company = self.turns.has_modest_company(index, now);
             let turn = client.connection.take_turn(
                 &mut self.world,
@@ -108,6 +115,7 @@ impl Server {
                 Turn::Over => self.dismiss(index),
             }
         }
+        self.turns.ended = Some(Instant::now());
     }
 }
 

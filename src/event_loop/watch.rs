@@ -10,6 +10,7 @@ use styx::frame::{HEADER, header, split_frame};
 use styx::mtype;
 
 use crate::observe::{Connection, Ended, Server, kind};
+use crate::tree::TREAD;
 
 /// A request that was left pending.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Watch {
         for (reply, reply_tag) in messages(replies) {
             if pending && reply_tag == tag {
                 pending = false;
-                seen.answered(kind, reply == mtype::RERROR);
+                seen.answered(kind, reply == mtype::RERROR, 1);
                 self.flushed(flushes, seen);
             } else {
                 self.reply(reply, reply_tag, seen, now);
@@ -70,6 +71,16 @@ impl Watch {
         }
         if pending {
             self.late.insert(tag, Late { kind, since: now, flushes });
+        }
+    }
+
+    /// So many Treads were answered at once, with so many bytes.
+    pub fn read(&self, reads: usize, bytes: usize, seen: &mut Server) {
+        if reads > 0
+            && let Some(kind) = kind(mtype::TREAD)
+        {
+            seen.moved(&self.connection, reads * TREAD, bytes);
+            seen.answered(kind, false, reads as u64);
         }
     }
 

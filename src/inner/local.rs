@@ -178,7 +178,10 @@ const BLOCK: u64 = 4096;
 
 /// An open file.
 #[derive(Clone, Debug)]
-pub struct LocalFile {
+pub struct LocalFile(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
     file: Arc<HostFile>,
     key: FileKey,
     length: u64,
@@ -192,25 +195,26 @@ impl LocalFile {
     /// An open file, which has this key and this length, and whose changes are counted there.
     pub(super) fn new(fd: OwnedFd, key: FileKey, length: u64, changes: Arc<AtomicU32>) -> Self {
         let is_memory = fstatfs(&fd).is_ok_and(|fs| fs.f_type == TMPFS);
-        LocalFile { file: Arc::new(fd.into()), key, length, changes, is_memory }
+        let file = Arc::new(fd.into());
+        LocalFile(Arc::new(Opened { file, key, length, changes, is_memory }))
     }
 
     pub(super) fn changes(&self) -> &Arc<AtomicU32> {
-        &self.changes
+        &self.0.changes
     }
 
     pub(super) fn host_file(&self) -> &Arc<HostFile> {
-        &self.file
+        &self.0.file
     }
 
     /// Which file it is.
     pub fn key(&self) -> FileKey {
-        self.key
+        self.0.key
     }
 
     /// The length that it had when it was opened, in bytes.
     pub fn length(&self) -> u64 {
-        self.length
+        self.0.length
     }
 
     /// How many of `count` bytes at `offset` a file can have at the most.
@@ -223,14 +227,14 @@ impl LocalFile {
     pub fn read_cached(&self, offset: u64, data: &mut [u8]) -> Outcome<usize> {
         let count = Self::clip(offset, data.len());
         let data = &mut data[..count];
-        if self.is_memory {
+        if self.0.is_memory {
             return Poll::Ready(self.read(offset, data));
         }
         let mut done = 0;
         while done < data.len() {
             let at = offset.saturating_add(done as u64);
             let mut rest = [io::IoSliceMut::new(&mut data[done..])];
-            match preadv2(self.file.as_fd(), &mut rest, at, ReadWriteFlags::NOWAIT) {
+            match preadv2(self.0.file.as_fd(), &mut rest, at, ReadWriteFlags::NOWAIT) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
@@ -246,8 +250,8 @@ impl LocalFile {
     /// what is in the places is of no use.
     pub fn read_cached_scattered(&self, offset: u64, places: &mut [io::IoSliceMut<'_>]) -> bool {
         let count = places.iter().map(|place| place.len()).sum();
-        let flags = if self.is_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
-        preadv2(self.file.as_fd(), places, offset, flags) == Ok(count)
+        let flags = if self.0.is_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
+        preadv2(self.0.file.as_fd(), places, offset, flags) == Ok(count)
     }
 
     /// Has these bytes brought into memory, and does not wait for them.
@@ -255,7 +259,7 @@ impl LocalFile {
         // No bytes would mean all there are.
         if let Some(count) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
             // If it does not help it does not harm.
-            let _ = fadvise(&self.file, range.start, Some(count), Advice::WillNeed);
+            let _ = fadvise(&self.0.file, range.start, Some(count), Advice::WillNeed);
         }
     }
 
@@ -265,7 +269,7 @@ impl LocalFile {
         let data = &mut data[..count];
         let mut done = 0;
         while done < data.len() {
-            match self.file.read_at(&mut data[done..], offset.saturating_add(done as u64)) {
+            match self.0.file.read_at(&mut data[done..], offset.saturating_add(done as u64)) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -290,12 +294,12 @@ impl LocalFile {
 
     /// Whether the byte at `offset` is in memory, or does not exist.
     fn is_cached(&self, offset: u64) -> bool {
-        if self.is_memory {
+        if self.0.is_memory {
             return true;
         }
         let mut byte = [0];
         let mut room = [io::IoSliceMut::new(&mut byte)];
-        let read = preadv2(self.file.as_fd(), &mut room, offset, ReadWriteFlags::NOWAIT);
+        let read = preadv2(self.0.file.as_fd(), &mut room, offset, ReadWriteFlags::NOWAIT);
         !matches!(read, Err(Errno::AGAIN | Errno::OPNOTSUPP))
     }
 
@@ -305,11 +309,11 @@ impl LocalFile {
             return Err(ename(Errno::FBIG));
         }
         // Counted even if it fails, since a part of it may have been written.
-        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
         let mut done = 0;
         while done < data.len() {
             // Not the C library's, which sees to it each time that a thread could be cancelled there.
-            match pwrite(&self.file, &data[done..], offset + done as u64) {
+            match pwrite(&self.0.file, &data[done..], offset + done as u64) {
                 Ok(0) => return Err(enames::EIO.into()),
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
@@ -323,12 +327,12 @@ impl LocalFile {
     pub fn ends_before(&self, offset: u64) -> bool {
         // Its times are not asked for, as stat(2) does: a file system that sees who looks at them gives
         // the next write a time of its own, which costs ext4 an entry in its journal.
-        offset > 0 && seek(&self.file, SeekFrom::End(0)).is_ok_and(|length| length < offset)
+        offset > 0 && seek(&self.0.file, SeekFrom::End(0)).is_ok_and(|length| length < offset)
     }
 
     /// Waits until all that was written is on stable storage.
     pub fn sync(&self) -> Result<(), Ename> {
-        self.file.sync_data().map_err(|error| host_error(&error))
+        self.0.file.sync_data().map_err(|error| host_error(&error))
     }
 }
 

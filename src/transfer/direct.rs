@@ -27,8 +27,7 @@ pub(super) fn transfer(
         Ask::Write(data) => (data.len(), Way::Write),
         Ask::Sync => return None,
     };
-    let is_gone = matches!(inner, Inner::Device(device) if device.is_gone());
-    if is_gone || count == 0 || count > MOST {
+    if !suits(inner, count) {
         return None;
     }
     each_file(inner, (offset, count as u64), way, &mut |file, offset, way| match ask {
@@ -41,6 +40,25 @@ pub(super) fn transfer(
         Ask::Write(data) => carrier.write_at_once(file, offset, data),
         Ask::Sync => None,
     })
+}
+
+/// The file that has all of a range that is to be read, and where in it, if that is a small read of one
+/// file here.
+pub(super) fn find(inner: &Inner, (offset, count): (u64, usize)) -> Option<(File, u64)> {
+    let mut found = None;
+    if suits(inner, count) {
+        each_file(inner, (offset, count as u64), Way::Read, &mut |file, offset, _| {
+            found = matches!(file, File::Local(_)).then(|| (file.clone(), offset));
+            None
+        });
+    }
+    found
+}
+
+/// Whether a transfer of so many bytes may be one.
+fn suits(inner: &Inner, count: usize) -> bool {
+    let is_gone = matches!(inner, Inner::Device(device) if device.is_gone());
+    !is_gone && (1..=MOST).contains(&count)
 }
 
 /// What is done with a range.

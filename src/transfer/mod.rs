@@ -34,7 +34,7 @@ pub use footprint::{Direction, Footprint};
 use machine::{Bytes, Frames, Machine};
 use slices::{Sliced, Slices};
 
-use crate::inner::{Carrier, Device, Inner, Op};
+use crate::inner::{Carrier, Device, File, Inner, Op};
 use crate::integrity::Step;
 
 /// What is to be done with a range of bytes.
@@ -222,6 +222,12 @@ impl<O: Copy + PartialEq> Transfers<O> {
                 Poll::Pending
             }
         }
+    }
+
+    /// The one file here that has all that a small read asks for, and where in it, if there is one and
+    /// no transfer is under way that the read might have to wait for.
+    pub fn find(&self, inner: &Inner, offset: u64, count: usize) -> Option<(File, u64)> {
+        if self.kept.is_empty() { direct::find(inner, (offset, count)) } else { None }
     }
 
     /// From now on each write is on stable storage before it is over.

@@ -6,6 +6,7 @@
 //! directory in it. `#U` is the root directory itself, where it is exported (`host`). `admin` is for who looks after the mirrors (`admin`).
 
 mod admin;
+mod batch;
 mod devices;
 mod host;
 mod journal;
@@ -27,6 +28,7 @@ use crate::namespace;
 use crate::observe;
 use crate::transfer::{Direction, Done, Finished, Transfers};
 
+pub use batch::{Batch, Request, TREAD};
 pub use journal::date;
 pub use serve::Visit;
 pub use upkeep::{Chore, Upkeep};
@@ -129,6 +131,8 @@ pub struct World {
     pub control: Control<(Owner, u32)>,
     /// Reads, writes and syncs under way.
     pub transfers: Transfers<Owner>,
+    /// Reads that have been answered, and are to be carried out.
+    pub batch: Batch,
     upkeep: Upkeep,
     admin: admin::Admin,
     /// What is to be said when those messages to it are over that could not end at once.
@@ -159,6 +163,7 @@ impl World {
             names,
             control,
             transfers,
+            batch: Batch::default(),
             upkeep: Upkeep::default(),
             admin: admin::Admin::default(),
             admin_waits: Vec::new(),

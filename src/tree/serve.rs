@@ -102,6 +102,22 @@ impl<H> Visit<'_, H> {
         }
     }
 
+    /// Plans a read, if it is one that can be carried out later: whether it is.
+    fn plan(&mut self, file: &File, offset: u64, count: usize) -> bool {
+        let transfers = &self.world.transfers;
+        let (found, counts) = match &file.kind {
+            Kind::Device(_, Node::Device(_, entry, _)) => {
+                (transfers.find(&entry.inner(), offset, count), Some(&entry.counts))
+            }
+            Kind::Host(file) => {
+                let inner = file.bytes().map(|file| Inner::File(InnerFile::Local(file.clone())));
+                (inner.and_then(|inner| transfers.find(&inner, offset, count)), None)
+            }
+            Kind::Device(..) | Kind::Admin(_) => (None, None),
+        };
+        found.map(|found| self.world.batch.add(found, count, counts.cloned())).is_some()
+    }
+
     fn clunk_device(&mut self, node: &Node, mode: Option<u8>) {
         match (node, mode) {
             (Node::Ctl, Some(_)) => self.world.control.ctl_closed(),
@@ -204,6 +220,9 @@ impl<H: Carrier + Finder + Keeper> Service for Visit<'_, H> {
         offset: u64,
         data: &mut [u8],
     ) -> Outcome<usize> {
+        if self.world.batch.is_open() && self.plan(file, offset, data.len()) {
+            return Poll::Ready(Ok(data.len()));
+        }
         let owner = self.owner(request);
         let node = match &file.kind {
             Kind::Device(_, node) => node,

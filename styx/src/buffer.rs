@@ -1,7 +1,7 @@
 //! Where frames are put together to be sent: a `Vec<u8>`, or a [`Buffer`] that is used over and
 //! over. Nothing here knows what is in a frame, but for where the data of a read lie well.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use crate::encode::RREAD_HEADER;
 
@@ -99,9 +99,18 @@ impl Buffer {
         if count == self.len() {
             self.clear();
         } else if count > 0 {
-            self.bytes.copy_within(self.start + count..self.end, self.start);
-            self.end -= count;
+            self.take_out(0..count);
         }
+    }
+
+    /// Takes out these bytes; those after them move up.
+    ///
+    /// # Panics
+    /// If they are not all there.
+    pub fn take_out(&mut self, range: Range<usize>) {
+        let moved = self.start + range.end..self.end;
+        self.bytes.copy_within(moved, self.start + range.start);
+        self.end -= range.len();
     }
 
     /// Initialises all that is to be in it, in more memory if there is not enough.

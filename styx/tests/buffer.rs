@@ -11,6 +11,8 @@ enum Step {
     Room(usize, u8),
     Cut(usize),
     TakeOff(usize),
+    /// What begins there, so much of it.
+    TakeOut(usize, usize),
     Clear,
 }
 
@@ -20,6 +22,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0..300usize, any::<u8>()).prop_map(|(count, value)| Step::Room(count, value)),
         (0..400usize).prop_map(Step::Cut),
         (0..100usize).prop_map(Step::TakeOff),
+        (0..200usize, 0..100usize).prop_map(|(start, count)| Step::TakeOut(start, count)),
         Just(Step::Clear),
     ]
 }
@@ -52,6 +55,12 @@ proptest! {
                     let count = count.min(vec.len());
                     buffer.take_off(count);
                     vec.drain(..count);
+                }
+                Step::TakeOut(start, count) => {
+                    let start = start.min(vec.len());
+                    let range = start..vec.len().min(start + count);
+                    buffer.take_out(range.clone());
+                    vec.drain(range);
                 }
                 Step::Clear => {
                     buffer.clear();
