@@ -35,11 +35,13 @@ const ANSWER_AFTER: usize = 400 * 1024;
 /// they had half the rate, after each four hardly more.
 const SEND_AFTER: usize = 192 * 1024;
 
-/// A client also gets its replies after so many requests, if these and their replies are so many bytes and
-/// its turn [overlaps](Share::overlaps): of small reads with 32 in flight that is each quarter. It asks for more
-/// while the rest is dealt with, and the two need not wait for each other in turn.
+/// A client also gets its replies after each so many requests that with their replies are so many bytes, if nobody
+/// else waits for a turn and client and server would wait for each other in turn: the loop had to wait, or
+/// so much time has passed. Of small reads with 32 in flight that is each quarter. Where both have something to
+/// do anyway it would only be more to send.
 const OVERLAP_MESSAGES: usize = 8;
 const OVERLAP_BYTES: usize = 32 * 1024;
+const OVERLAP_TIME: Duration = Duration::from_micros(60);
 
 /// Who asked for no more than this in a turn, in bytes of requests and replies, asked for little: a few small
 /// reads.
@@ -164,9 +166,10 @@ pub struct Share {
     pub listens: bool,
     /// The turn ends with the message that takes requests and replies over so many bytes.
     pub bytes: usize,
-    /// Replies are sent early: the loop has had to wait for this client, and nobody else waits for a turn. Where
-    /// it has something to do anyway, that would only be more to send.
-    pub overlaps: bool,
+    /// Nobody else waits for a turn.
+    pub is_last: bool,
+    /// The loop had nothing to do before.
+    pub has_waited: bool,
 }
 
 /// How a turn ended.
@@ -384,8 +387,9 @@ impl<S: Stream> Connection<S> {
     ) -> Result<bool, Hangup> {
         let mut taken = 0;
         self.moved = 0;
-        // How many messages and bytes that was when replies were sent last.
+        // How many messages and bytes that was when replies were sent last, and when.
         let mut sent = (0, 0);
+        let mut sent_at = visit.host.now();
         loop {
             let mut done = 0;
             while let Some((frame, rest)) =
@@ -423,8 +427,13 @@ impl<S: Stream> Connection<S> {
                 self.moved += frame.len() + self.outgoing.bytes.len() - before;
                 self.moved += visit.world.transfers.take_left();
                 let (messages, bytes) = (taken - sent.0, self.moved - sent.1);
-                let overlaps =
-                    share.overlaps && messages >= OVERLAP_MESSAGES && bytes >= OVERLAP_BYTES;
+                let overlaps = share.is_last
+                    && messages.is_multiple_of(OVERLAP_MESSAGES)
+                    && bytes >= OVERLAP_BYTES
+                    && (share.has_waited || sent_at.elapsed() >= OVERLAP_TIME);
+                if overlaps {
+                    sent_at = Instant::now();
+                }
                 if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
                     sent = (taken, self.moved);
                     carry_out(&mut self.session, &mut self.watch, visit, &mut self.outgoing.bytes)?;

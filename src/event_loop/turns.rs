@@ -86,14 +86,14 @@ impl Server {
         self.world.client_came(now);
         let Turns { ready, again, .. } = &mut self.turns;
         ready.extend(again.drain(..));
-        let has_paused = self.turns.ended.is_none_or(|ended| now >= ended + PAUSE);
+        let has_waited = self.turns.ended.is_none_or(|ended| now >= ended + PAUSE);
         for _ in 0..self.turns.ready.len() {
             let Some(index) = self.turns.ready.pop_front() else { return };
             let Some(client) = self.clients.get_mut(index) else { continue };
             client.is_ready = false;
             let bytes = self.turns.bytes(index, now);
-            let overlaps = has_paused && self.turns.ready.is_empty();
-            let share = Share { listens: self.ending.is_none(), bytes, overlaps };
+            let is_last = self.turns.ready.is_empty();
+            let share = Share { listens: self.ending.is_none(), bytes, is_last, has_waited };
             self.host.has_modest_company = self.turns.has_modest_company(index, now);
             let turn = client.connection.take_turn(
                 &mut self.world,

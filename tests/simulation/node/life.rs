@@ -19,7 +19,8 @@ use crate::link::Link;
 const MAX_TURNS: usize = 10_000;
 
 /// What a client has of a turn: as much as one that is alone.
-const WHOLE: Share = Share { listens: true, bytes: limits::TURN_BYTES, overlaps: true };
+const WHOLE: Share =
+    Share { listens: true, bytes: limits::TURN_BYTES, is_last: true, has_waited: true };
 
 impl Life {
     /// Whether something is under way that ends when the world says so.
