@@ -98,7 +98,7 @@ fn it_goes_on_at_the_server_when_nobody_watches() {
     let lab = Lab::new();
     let program = lab.start();
     let mut child = slow_repair(&program, &mut command(&program, &[]));
-    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     assert!(!child.wait().expect("it is ours").success());
     assert!(!status(&program).contains("m0 equal"), "it is not done yet");
     admin(&program, "rate 67108864").expect("understood");
