@@ -3,50 +3,17 @@
 
 mod support;
 
-use std::fs::{self, OpenOptions};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use styx::{Rmsg, Tmsg, omode};
 use support::client::{Client, Outcome};
-use support::program::{Place, Program, Serve};
+use support::kinds::{self, NAMES};
+use support::program::{Place, Program};
 
 const MSIZE: u32 = 1 << 20;
 const FILE_BYTES: usize = 3_000_001;
 const LARGE: u32 = 700_000;
-const KEY: &str = "0123456789abcdeffedcba98765432100123456789abcdeffedcba9876543210";
-
-/// One of each kind, one of several kinds, and one whose file will be cut.
-const DEVICES: [(&str, &str); 7] = [
-    ("cat", "cat cat /a /b"),
-    ("mirror", "mirror mirror /a /b"),
-    ("inter", "inter inter /a /b"),
-    ("part", "part part /a 12345 2000000"),
-    ("crypt", "crypt crypt /b"),
-    ("deep", "cat deep /dev/fs/inter /dev/fs/part /dev/fs/mirror"),
-    ("cut", "cat cut /c"),
-];
-
-fn serve(place: &Place) -> Program {
-    for name in ["a", "b", "c"] {
-        let seed = u32::from(name.as_bytes()[0]);
-        let bytes =
-            (0..FILE_BYTES as u32).map(|i| (i.wrapping_mul(2_654_435_761 ^ seed) >> 13) as u8);
-        fs::write(place.root().join(name), bytes.collect::<Vec<u8>>()).expect("a new file");
-    }
-    let program = Serve::on("tcp!127.0.0.1!0")
-        .option("--root", place.root())
-        .option("--dialect", "plan9")
-        .start();
-    let mut client = Client::mount(program.dial(), MSIZE, "").expect("the server is there");
-    for (name, message) in DEVICES {
-        let key = if name == "crypt" { format!(" {KEY}") } else { String::new() };
-        client.ctl(&format!("{message}{key}")).expect(message);
-    }
-    let cut = OpenOptions::new().write(true).open(place.root().join("c")).expect("it is there");
-    cut.set_len(1_000_000).expect("it can be cut");
-    program
-}
 
 /// Does `what` while another client reads `connections` over and over: how often that said that a request
 /// was under way.
@@ -90,9 +57,9 @@ fn read_all(client: &mut Client, name: &str) -> Vec<Outcome<Vec<u8>>> {
 #[test]
 fn large_reads_are_left_for_later_and_give_what_they_give_alone() {
     let place = Place::new();
-    let program = serve(&place);
+    let program = kinds::serve(&place, FILE_BYTES);
     let mut client = Client::mount(program.dial(), MSIZE, "").expect("the server is there");
-    for (name, _) in DEVICES {
+    for name in NAMES {
         let alone = read_all(&mut client, name);
         let seen = beside(&program, || {
             for _ in 0..8 {
@@ -106,7 +73,7 @@ fn large_reads_are_left_for_later_and_give_what_they_give_alone() {
 #[test]
 fn a_large_read_that_is_left_can_be_flushed_and_be_forgotten() {
     let place = Place::new();
-    let program = serve(&place);
+    let program = kinds::serve(&place, FILE_BYTES);
     let seen = beside(&program, || {
         for round in 0..100u8 {
             let mut client = Client::mount(program.dial(), MSIZE, "").expect("it is served");

@@ -3,58 +3,20 @@
 
 mod support;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 
 use rustix::fs::{Advice, fadvise};
 use styx::{Rmsg, Tmsg, omode};
 use support::client::{Client, Failure, Outcome, Reply};
-use support::program::{Place, Program, Serve};
+use support::kinds::{self, FILES, NAMES};
+use support::program::{Place, Program};
 
 const MSIZE: u32 = 65560;
 const FILE_BYTES: usize = 300_001;
-const KEY: &str = "0123456789abcdeffedcba98765432100123456789abcdeffedcba9876543210";
-
-/// One of each kind, one of several kinds, and one whose file will be cut.
-const DEVICES: [(&str, &str); 7] = [
-    ("cat", "cat cat /a /b"),
-    ("mirror", "mirror mirror /a /b"),
-    ("inter", "inter inter /a /b"),
-    ("part", "part part /a 12345 200000"),
-    ("crypt", "crypt crypt /b"),
-    ("deep", "cat deep /dev/fs/inter /dev/fs/part /dev/fs/mirror"),
-    ("cut", "cat cut /c /b"),
-];
-
-/// How many bytes are left of the file that is cut.
-const CUT: u64 = 100_000;
-
-fn content(name: &str) -> Vec<u8> {
-    let seed = u32::from(name.as_bytes()[0]);
-    (0..FILE_BYTES as u32).map(|i| (i.wrapping_mul(2_654_435_761 ^ seed) >> 13) as u8).collect()
-}
-
-fn serve(place: &Place) -> Program {
-    for name in ["a", "b", "c"] {
-        fs::write(place.root().join(name), content(name)).expect("a new file");
-    }
-    let program = Serve::on("tcp!127.0.0.1!0")
-        .option("--root", place.root())
-        .option("--dialect", "plan9")
-        .flag("--export")
-        .start();
-    let mut client = Client::mount(program.dial(), MSIZE, "").expect("the server is there");
-    for (name, message) in DEVICES {
-        let key = if name == "crypt" { format!(" {KEY}") } else { String::new() };
-        client.ctl(&format!("{message}{key}")).expect(message);
-    }
-    let cut = OpenOptions::new().write(true).open(place.root().join("c")).expect("it is there");
-    cut.set_len(CUT).expect("it can be cut");
-    program
-}
 
 /// Takes all files out of memory, where the file system lets go of them.
 fn make_cold(place: &Place) {
-    for name in ["a", "b", "c"] {
+    for name in FILES {
         let file = File::open(place.root().join(name)).expect("it is there");
         file.sync_all().expect("a file can be synced");
         fadvise(&file, 0, None, Advice::DontNeed).expect("advice is taken");
@@ -111,8 +73,8 @@ fn counted(program: &Program, device: &str) -> Vec<u64> {
 #[test]
 fn each_read_gives_what_it_gives_alone_and_is_counted_once() {
     let place = Place::new();
-    let program = serve(&place);
-    let devices = DEVICES.map(|(name, _)| ("", name));
+    let program = kinds::serve(&place, FILE_BYTES);
+    let devices = NAMES.map(|name| ("", name));
     for (tree, name) in devices.into_iter().chain([("#U", "a")]) {
         let mut client = Client::mount(program.dial(), MSIZE, tree).expect("the server is there");
         let fid = client.walk_to(&[name]).expect("it is there");
@@ -141,7 +103,7 @@ fn each_read_gives_what_it_gives_alone_and_is_counted_once() {
 #[test]
 fn reads_and_writes_of_the_same_bytes_are_done_in_their_order() {
     let place = Place::new();
-    let program = serve(&place);
+    let program = kinds::serve(&place, FILE_BYTES);
     let mut client = Client::mount(program.dial(), MSIZE, "").expect("the server is there");
     let fid = client.open_both(&["mirror"]).expect("it can be opened");
     let (data, read) = ([[1; 100], [2; 100]], Tmsg::Read { fid, offset: 500, count: 100 });
@@ -153,7 +115,7 @@ fn reads_and_writes_of_the_same_bytes_are_done_in_their_order() {
     requests.push(read);
     requests.push(read);
     let results = together(&mut client, &requests);
-    let old = content("a")[500..600].to_vec();
+    let old = kinds::content("a", FILE_BYTES)[500..600].to_vec();
     for (at, result) in results.iter().enumerate().filter(|(at, _)| at % 11 != 10 || *at == 22) {
         let expected = [&old[..], &data[0], &data[1]][at / 11];
         assert_eq!(result.as_deref(), Ok(expected), "request {at}");
@@ -163,7 +125,7 @@ fn reads_and_writes_of_the_same_bytes_are_done_in_their_order() {
 #[test]
 fn who_says_nonsense_after_its_reads_gets_what_it_has_read_before_it_is_hung_up_on() {
     let place = Place::new();
-    let program = serve(&place);
+    let program = kinds::serve(&place, FILE_BYTES);
     let mut client = Client::mount(program.dial(), MSIZE, "").expect("the server is there");
     let fid = client.open_both(&["mirror"]).expect("it can be opened");
     let mut frames = Vec::new();
@@ -173,7 +135,7 @@ fn who_says_nonsense_after_its_reads_gets_what_it_has_read_before_it_is_hung_up_
     }
     frames.extend([3, 0, 0, 0, 0, 0, 0]);
     client.send(&frames).expect("they can be sent");
-    let content = content("a");
+    let content = kinds::content("a", FILE_BYTES);
     for _ in 0..20 {
         let reply = client.receive().expect("it is answered");
         assert_eq!(reply.data(), &content[offset(reply.tag()) as usize..][..4096]);

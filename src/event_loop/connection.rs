@@ -17,7 +17,7 @@ use crate::inner::Carrier;
 use crate::inner::host_fs::Keeper;
 use crate::limits;
 use crate::observe;
-use crate::tree::{ClientId, File, Payload, Visit, World};
+use crate::tree::{CarriedOut, ClientId, File, Payload, Visit, World};
 
 /// How many bytes are read from a client at one time: twice what came the last time, between these.
 /// So a client has no more memory than it has filled before, and one that streams is read in few
@@ -417,10 +417,10 @@ impl<S: Stream> Connection<S> {
                 // A read by itself gains nothing. Who waits for a disk may have to wait for it again.
                 let is_one_of_many = !rest.is_empty() || !visit.world.batch.is_empty();
                 let may_be_planned = is_one_of_many && session.outstanding() == 0;
-                if is_read && may_be_planned && !visit.host.wants_messages() {
-                    visit.world.batch.open();
-                }
                 let before = out.len();
+                if is_read && may_be_planned && !visit.host.wants_messages() {
+                    visit.world.batch.open(frame, before);
+                }
                 take(session, watch, frame, visit, out)?;
                 done += frame.len();
                 taken += 1;
@@ -431,13 +431,10 @@ impl<S: Stream> Connection<S> {
                     && messages.is_multiple_of(OVERLAP_MESSAGES)
                     && bytes >= OVERLAP_BYTES
                     && (share.has_waited || sent_at.elapsed() >= OVERLAP_TIME);
-                if overlaps {
-                    sent_at = Instant::now();
-                }
                 if overlaps || bytes > ANSWER_AFTER || self.outgoing.waiting() > SEND_AFTER {
-                    sent = (taken, self.moved);
                     carry_out(&mut self.session, &mut self.watch, visit, &mut self.outgoing.bytes)?;
                     self.outgoing.send(&self.stream)?;
+                    (sent, sent_at) = ((taken, self.moved), Instant::now());
                 }
             }
             self.input.take_off(done);
@@ -522,7 +519,7 @@ fn carry_out(
     if visit.world.batch.is_empty() {
         return Ok(());
     }
-    let (reads, bytes, missed) = visit.world.carry_out(visit.host, out);
+    let CarriedOut { reads, bytes, missed } = visit.world.carry_out(visit.host, out);
     watch.read(reads, bytes, &mut visit.world.observed);
     missed.iter().try_for_each(|request| take(session, watch, request, visit, out))
 }
@@ -543,8 +540,11 @@ fn take(
         visit.host.saw_request(number, frame);
         span
     });
+    let planned = visit.world.batch.len();
     session.receive(frame, visit, out)?;
-    if visit.world.batch.took(frame, before) {
+    visit.world.batch.close();
+    if visit.world.batch.len() > planned {
+        // It is counted when it is read.
         return Ok(());
     }
     let replies = &out[before..];

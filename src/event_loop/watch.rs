@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use byteorder::{ByteOrder, LE};
+use styx::encode::TREAD_SIZE;
 use styx::frame::{HEADER, header, split_frame};
 use styx::mtype;
 
 use crate::observe::{Connection, Ended, Server, kind};
-use crate::tree::TREAD;
 
 /// A request that was left pending.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Watch {
         if reads > 0
             && let Some(kind) = kind(mtype::TREAD)
         {
-            seen.moved(&self.connection, reads * TREAD, bytes);
+            seen.moved(&self.connection, reads * TREAD_SIZE, bytes);
             seen.answered(kind, false, reads as u64);
         }
     }

@@ -1,7 +1,7 @@
 //! Small reads of one client that are planned first, and then carried out one after the other.
 //!
 //! After a system call little of our own program is left in the processor's caches, and the way of a request
-//! to its file is some thousand instructions. So many requests go that way before the first of their
+//! to its file is about a thousand instructions. So many requests go that way before the first of their
 //! files is read. The reply to each stands in the output at once, but for its data.
 //!
 //! Whoever takes messages has all that carried out before another kind of message is taken, and before
@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use styx::buffer::{Buffer, Output};
-use styx::encode::RREAD_HEADER;
+use styx::encode::{RREAD_HEADER, TREAD_SIZE};
 
 use super::World;
 use crate::inner::{Carrier, File};
@@ -22,11 +22,19 @@ use crate::observe::Counts;
 /// would no longer be in a small cache when they are sent.
 const MOST: usize = 32;
 
-/// The bytes of a Tread, `size[4] Tread tag[2] fid[4] offset[8] count[4]` (read(5)).
-pub const TREAD: usize = 23;
-
 /// The frame of a Tread.
-pub type Request = [u8; TREAD];
+type Request = [u8; TREAD_SIZE];
+
+/// What came of the planned reads.
+#[derive(Debug)]
+pub struct CarriedOut {
+    /// How many were read.
+    pub reads: usize,
+    /// The bytes of their replies.
+    pub bytes: usize,
+    /// The requests of those that would have to wait.
+    pub missed: Vec<Request>,
+}
 
 /// A read that is planned.
 #[derive(Debug)]
@@ -58,21 +66,25 @@ impl Planned {
 #[derive(Debug, Default)]
 pub struct Batch {
     planned: Vec<Planned>,
-    /// The message that is taken may add one.
-    is_open: bool,
-    /// It did.
-    has_grown: bool,
+    /// The message that is being taken, if it may be planned, and where its reply starts.
+    open: Option<(Request, usize)>,
 }
 
 impl Batch {
-    /// The message that is taken next may be a read that is planned.
-    pub fn open(&mut self) {
-        self.is_open = true;
+    /// The message that is taken next may be planned: a Tread with this frame, whose reply starts there
+    /// in the output.
+    pub fn open(&mut self, frame: &[u8], reply: usize) {
+        self.open = frame.try_into().ok().map(|request| (request, reply));
     }
 
-    /// Whether the message that is being taken may.
+    /// It was taken.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Whether the message that is being taken may be planned.
     pub(super) fn is_open(&self) -> bool {
-        self.is_open
+        self.open.is_some()
     }
 
     /// It is planned: all that it reads is in this file, from byte `offset` on.
@@ -82,22 +94,15 @@ impl Batch {
         count: usize,
         counts: Option<Rc<Counts>>,
     ) {
-        let (request, reply) = ([0; TREAD], 0);
-        let planned = Planned { file, offset, count, counts, request, reply, is_read: false };
-        self.planned.push(planned);
-        self.has_grown = true;
+        if let Some((request, reply)) = self.open.take() {
+            let is_read = false;
+            self.planned.push(Planned { file, offset, count, counts, request, reply, is_read });
+        }
     }
 
-    /// The message with this frame was taken, and its reply starts there in the output: whether it was
-    /// planned.
-    pub fn took(&mut self, frame: &[u8], reply: usize) -> bool {
-        self.is_open = false;
-        let has_grown = std::mem::take(&mut self.has_grown);
-        if has_grown && let Some(last) = self.planned.last_mut() {
-            last.request.copy_from_slice(frame);
-            last.reply = reply;
-        }
-        has_grown
+    /// How many are planned.
+    pub fn len(&self) -> usize {
+        self.planned.len()
     }
 
     /// Whether none is planned.
@@ -112,19 +117,15 @@ impl Batch {
 }
 
 impl World {
-    /// Carries out what is planned, and puts the data into the output: how many reads that were, and how many
-    /// bytes. The replies to those that would have to wait are taken out again, and their requests are
-    /// the last result: they are to be taken once more.
-    pub fn carry_out(
-        &mut self,
-        carrier: &mut impl Carrier,
-        out: &mut Buffer,
-    ) -> (usize, usize, Vec<Request>) {
+    /// Carries out what is planned, and puts the data into the output. The replies to those reads that would have
+    /// to wait are taken out again: their requests are to be taken once more.
+    pub fn carry_out(&mut self, carrier: &mut impl Carrier, out: &mut Buffer) -> CarriedOut {
         let planned = &mut self.batch.planned;
         for this in planned.iter_mut() {
             let mut data = [IoSliceMut::new(&mut out.bytes_mut()[this.data()])];
             this.is_read = carrier.read_scattered(&this.file, this.offset, &mut data);
         }
+        // Not between the reads: there it would cost far more.
         let (mut reads, mut bytes) = (0, 0);
         planned.retain(|this| {
             if this.is_read {
@@ -137,6 +138,7 @@ impl World {
             !this.is_read
         });
         planned.iter().rev().for_each(|this| out.take_out(this.reply()));
-        (reads, bytes, planned.drain(..).map(|this| this.request).collect())
+        let missed = planned.drain(..).map(|this| this.request).collect();
+        CarriedOut { reads, bytes, missed }
     }
 }

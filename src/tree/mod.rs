@@ -28,7 +28,7 @@ use crate::namespace;
 use crate::observe;
 use crate::transfer::{Direction, Done, Finished, Transfers};
 
-pub use batch::{Batch, Request, TREAD};
+pub use batch::{Batch, CarriedOut};
 pub use journal::date;
 pub use serve::Visit;
 pub use upkeep::{Chore, Upkeep};

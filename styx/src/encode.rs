@@ -14,6 +14,9 @@ use crate::message::{Qid, Rmsg, Tmsg, mtype};
 /// The bytes of an Rread before its data: the header and `count[4]`.
 pub const RREAD_HEADER: usize = HEADER + 4;
 
+/// The bytes of a Tread (read(5)): the header, `fid[4] offset[8] count[4]`.
+pub const TREAD_SIZE: usize = HEADER + 16;
+
 /// A message that can't be sent: it is longer than the msize, or one of its strings or entries is
 /// longer than the 65,535 bytes that a length field can say.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod fault_server;
 pub mod fault_tree;
+pub mod kinds;
 pub mod program;
 pub mod random;
 pub mod terminal;
