@@ -316,7 +316,6 @@ impl<S: Stream> Connection<S> {
         self.outgoing.burst = if in_slices { limits::SLICE } else { usize::MAX };
         let received = self.receive(world, host, buffers, share);
         let sent = self.send(buffers);
-        self.end_turn(world, host.now());
         match received {
             Ok(more) => match sent {
                 Ok(()) if self.ended && !self.is_busy() => Turn::Over,
@@ -346,10 +345,10 @@ impl<S: Stream> Connection<S> {
         tracing::debug_span!("connection", number = seen.number, peer = &*seen.peer)
     }
 
-    /// What was answered in this turn, which began at `since`, and what is left.
-    fn end_turn(&self, world: &mut World, since: Instant) {
+    /// Counts what was answered in the turn that it took, which was this long, and what is left.
+    pub fn end_turn(&self, world: &mut World, took: Duration) {
         let seen = &self.watch.connection;
-        world.observed.end_turn(seen, since.elapsed().as_nanos() as u64);
+        world.observed.end_turn(seen, took.as_nanos() as u64);
         seen.msize.set(if self.session.has_version() { self.session.msize() } else { 0 });
         seen.fids.set(self.session.fids() as u32);
         seen.pending.set(self.session.outstanding() as u32);

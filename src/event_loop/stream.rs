@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use styx::buffer::{Buffer, Output};
 
 use super::connection;
@@ -89,13 +90,22 @@ impl connection::Stream for Stream {
     fn read(&self, buffer: &mut Buffer, room: usize) -> io::Result<usize> {
         let start = buffer.end();
         buffer.append_room(room);
-        let read = rustix::io::read(self.input(), &mut buffer.bytes_mut()[start..]);
+        let place = &mut buffer.bytes_mut()[start..];
+        let read = match self {
+            Stream::Stdio => rustix::io::read(self.input(), place),
+            Stream::Tcp(_) | Stream::Unix(_) => {
+                recv(self.input(), place, RecvFlags::empty()).map(|(n, _)| n)
+            }
+        };
         buffer.cut(start + read.unwrap_or(0));
         Ok(read?)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(self.output(), bytes)?)
+        Ok(match self {
+            Stream::Stdio => rustix::io::write(self.output(), bytes),
+            Stream::Tcp(_) | Stream::Unix(_) => send(self.output(), bytes, SendFlags::NOSIGNAL),
+        }?)
     }
 }
 

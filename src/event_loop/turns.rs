@@ -102,6 +102,9 @@ impl Server {
                 share,
             );
             self.host.has_modest_company = false;
+            let ended = Instant::now();
+            client.connection.end_turn(&mut self.world, ended - now);
+            self.turns.ended = Some(ended);
             if client.connection.is_modest() {
                 self.turns.was_modest(index, now);
             }
@@ -115,7 +118,6 @@ impl Server {
                 Turn::Over => self.dismiss(index),
             }
         }
-        self.turns.ended = Some(Instant::now());
     }
 }
 

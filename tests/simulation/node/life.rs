@@ -224,7 +224,9 @@ impl Life {
             conn.is_ready = false;
             let (world, host) = (&mut self.world, &mut self.host);
             host.turn_begins();
-            match conn.connection.take_turn(world, host, &mut self.buffers, WHOLE) {
+            let turn = conn.connection.take_turn(world, host, &mut self.buffers, WHOLE);
+            conn.connection.end_turn(world, Duration::ZERO);
+            match turn {
                 Turn::Idle => {}
                 Turn::More => self.make_ready(index),
                 Turn::Last(client) => {
