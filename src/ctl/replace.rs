@@ -8,6 +8,7 @@ use styx::server::Ename;
 use super::control::{Control, Entry};
 use super::{Config, check, line};
 use crate::inner::Inner;
+use crate::integrity::Mirror;
 use crate::integrity::state::Key;
 use crate::limits;
 
@@ -85,11 +86,18 @@ impl<O: Copy> Control<O> {
         if let Some(other) = twin.filter(|other| other != leg) {
             return refused(format!("it is leg {other} already"));
         }
-        let others = |mirror: &crate::integrity::Mirror| {
+        let others = |mirror: &Mirror| {
             (0..mirror.legs().len()).any(|other| other != *leg && mirror.is_read(other))
         };
         if !device.mirror().is_some_and(|mirror| others(&mirror)) {
             return refused("no other leg is in service, from which it could be filled".into());
+        }
+        let alone = device.mirror().map_or(0, |mirror| mirror.has_alone(*leg));
+        if alone > 0 {
+            return refused(format!(
+                "leg {leg} alone has {alone} bytes right; wait until the others do (status), or give them \
+                 up by a repair from another"
+            ));
         }
         if line(self.dialect(), &replacement.config()).len() > limits::MESSAGE {
             // No restart could read it.

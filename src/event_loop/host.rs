@@ -80,7 +80,10 @@ impl Host {
 
     /// Has what is to be done for a log done.
     pub fn work(&mut self, work: Option<Work<Arc<HostFile>>>) {
-        work.into_iter().for_each(|work| self.workers.submit(Job::Log(work)));
+        // There are logs only where there is a state directory.
+        if let (Some(work), Some(state)) = (work, self.state.clone()) {
+            self.workers.submit(Job::Log(state, work));
+        }
     }
 
     /// Whether neither a worker thread nor another server can have anything to say.
@@ -239,8 +242,10 @@ impl Finder for Host {
                 if let Some(mut mirror) = mirror.mirror() {
                     mirror.begin_replace(leg, time);
                 }
-                let Some(state) = state else { return Poll::Ready(Ok(())) };
-                let by = Move { job, leg, keys, state, text: text.unwrap_or_default() };
+                if state.is_none() {
+                    return Poll::Ready(Ok(()));
+                }
+                let by = Move { job, leg, keys, text: text.unwrap_or_default() };
                 let (saved, work) = self.logs.replace(mirror, by);
                 self.work(work);
                 return saved;

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use slab::Slab;
@@ -16,7 +15,7 @@ use styx::server::{Ename, Outcome};
 use crate::inner::remote::JobId;
 use crate::inner::{Device, Op};
 use crate::integrity::log::{Found, Record};
-use crate::integrity::state::{Key, StateDir, StateError};
+use crate::integrity::state::{Key, StateError};
 
 /// A leg that is being replaced.
 #[derive(Debug)]
@@ -27,8 +26,6 @@ pub struct Move {
     pub leg: usize,
     /// The mirror's key, and the one that it is to have.
     pub keys: (Key, Key),
-    /// Where the logs and the configuration are kept.
-    pub state: Arc<StateDir>,
     /// The configuration from then on.
     pub text: String,
 }
@@ -53,8 +50,6 @@ pub enum Work<F> {
         log: usize,
         /// The mirror's key, and the one that it is to have.
         keys: (Key, Key),
-        /// Where the logs and the configuration are kept.
-        state: Arc<StateDir>,
         /// What the new log says first.
         record: Box<Record>,
         /// The configuration from then on.
@@ -188,13 +183,13 @@ impl<F: Clone> Log<F> {
             return Some(Work::Record { log: number, file: self.file.clone(), offset, bytes });
         };
         let (record, offset, bytes) = self.mirror.mirror()?.begin_move(leg)?;
-        let Move { job, keys, state, text, .. } = self.next_move.take()?;
+        let Move { job, keys, text, .. } = self.next_move.take()?;
         self.under_way = std::mem::take(&mut self.waiting);
         self.moving = Some(job);
         Some(match keys.0.identity == keys.1.identity {
             // The file has the name that the old one had.
             true => Work::Record { log: number, file: self.file.clone(), offset, bytes },
-            false => Work::Move { log: number, keys, state, record: record.into(), text },
+            false => Work::Move { log: number, keys, record: record.into(), text },
         })
     }
 }

@@ -58,7 +58,7 @@ pub(super) enum Job {
         fs: HostFs,
         ask: Ask,
     },
-    Log(Work<Arc<HostFile>>),
+    Log(Arc<StateDir>, Work<Arc<HostFile>>),
     Save(NewState),
     /// Reads the name space again, which is this one.
     Reread(Arc<Reread>, Table),
@@ -114,10 +114,10 @@ impl Job {
                 let addresses = (host.as_str(), port).to_socket_addrs();
                 Outcome::Resolved(link, addresses.map(Iterator::collect))
             }
-            Job::Log(Work::Record { log, file, offset, bytes }) => {
+            Job::Log(_, Work::Record { log, file, offset, bytes }) => {
                 Outcome::Recorded(log, write_record(&file, offset, &bytes))
             }
-            Job::Log(Work::Move { log, keys: (from, to), state, record, text }) => {
+            Job::Log(state, Work::Move { log, keys: (from, to), record, text }) => {
                 Outcome::Moved(log, state.move_log((&from, &to), &record, &text))
             }
             Job::Save(NewState { job, state, text, log }) => {

@@ -34,6 +34,10 @@ const HEADER: usize = 64;
 const LEG: usize = 128;
 const WHY: usize = 112;
 
+/// The flags of a leg.
+const UNSYNCED: u8 = 1;
+const UNFILLED: u8 = 2;
+
 /// The most legs that a record has: more than any dialect's mirror.
 pub const MAX_LEGS: usize = 256;
 
@@ -57,6 +61,8 @@ pub struct LegRecord {
     pub stale: Regions,
     /// Its server does not sync.
     pub unsynced: bool,
+    /// It was replaced, and has not been filled since.
+    pub unfilled: bool,
 }
 
 /// What is kept of a mirror.
@@ -106,7 +112,7 @@ impl Record {
         let scale = Scale::new(length);
         let none = Regions::new(scale.count());
         let (service, since, why, stale) = (Service::In, 0, String::new(), none.clone());
-        let leg = LegRecord { service, since, why, stale, unsynced: false };
+        let leg = LegRecord { service, since, why, stale, unsynced: false, unfilled: false };
         Record { scale, legs: vec![leg; legs], marked: none }
     }
 
@@ -143,7 +149,8 @@ impl Record {
                 Service::Out => 2,
                 Service::Held => 3,
             };
-            out.extend([service, why.len() as u8, u8::from(leg.unsynced), 0, 0, 0, 0, 0]);
+            let flags = (u8::from(leg.unsynced) * UNSYNCED) | (u8::from(leg.unfilled) * UNFILLED);
+            out.extend([service, why.len() as u8, flags, 0, 0, 0, 0, 0]);
             out.extend(leg.since.to_le_bytes());
             out.extend(why.as_bytes());
             out.resize(start + LEG, 0);
@@ -258,13 +265,12 @@ fn parse(payload: &[u8], half: usize) -> Result<(Record, Identity), LogError> {
         let why = bytes[16..].get(..usize::from(bytes[1]));
         let why = why.and_then(|why| std::str::from_utf8(why).ok());
         let why = why.ok_or(LogError::Nonsense("a leg's reason is no text"))?.to_string();
-        let unsynced = match bytes[2] {
-            0 => false,
-            1 => true,
-            _ => return Err(LogError::Nonsense("a leg's flags are none that there are")),
-        };
+        if bytes[2] & !(UNSYNCED | UNFILLED) != 0 {
+            return Err(LogError::Nonsense("a leg's flags are none that there are"));
+        }
+        let (unsynced, unfilled) = (bytes[2] & UNSYNCED != 0, bytes[2] & UNFILLED != 0);
         let (since, stale) = (u64_at(bytes, 8), map(number + 1));
-        Ok(LegRecord { service, since, why, stale, unsynced })
+        Ok(LegRecord { service, since, why, stale, unsynced, unfilled })
     };
     let legs = (0..legs).map(leg).collect::<Result<_, _>>()?;
     Ok((Record { scale, legs, marked: map(0) }, identity))
@@ -280,7 +286,8 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let regions = prop::collection::vec(0..300usize, 0..9);
-        let leg = (0..4u8, any::<u64>(), "\\PC{0,60}", regions.clone(), any::<bool>());
+        let flags = any::<(bool, bool)>();
+        let leg = (0..4u8, any::<u64>(), "\\PC{0,60}", regions.clone(), flags);
         (1..300u64 * 65536, prop::collection::vec(leg, 1..9), regions).prop_map(
             |(length, legs, marked)| {
                 let scale = Scale::new(length);
@@ -290,13 +297,20 @@ mod tests {
                     set
                 };
                 let leg =
-                    |(service, since, why, stale, unsynced): (u8, _, String, _, _)| LegRecord {
-                        service: [Service::In, Service::CatchingUp, Service::Out, Service::Held]
-                            [usize::from(service)],
-                        since,
-                        why: why[..why.floor_char_boundary(WHY)].to_string(),
-                        stale: set(stale),
-                        unsynced,
+                    |(service, since, why, stale, flags): (u8, _, String, _, (bool, bool))| {
+                        LegRecord {
+                            service: [
+                                Service::In,
+                                Service::CatchingUp,
+                                Service::Out,
+                                Service::Held,
+                            ][usize::from(service)],
+                            since,
+                            why: why[..why.floor_char_boundary(WHY)].to_string(),
+                            stale: set(stale),
+                            unsynced: flags.0,
+                            unfilled: flags.1,
+                        }
                     };
                 Record { scale, legs: legs.into_iter().map(leg).collect(), marked: set(marked) }
             },
@@ -356,7 +370,7 @@ mod tests {
             let good = old.file(&IDENTITY);
             // The number of legs, the length of a region, a leg's state, its reason and its flags.
             let first = HEADER;
-            for (at, byte) in [(5, 9), (16, 1), (first, 4), (first + 1, 113), (first + 2, 2)] {
+            for (at, byte) in [(5, 9), (16, 1), (first, 4), (first + 1, 113), (first + 2, 4)] {
                 let mut file = good.clone();
                 file[BLOCK_HEADER + at] = byte;
                 let sum = crc32c::crc32c(&file[4..BLOCK]);

@@ -97,6 +97,47 @@ fn what_can_be_no_leg_is_refused_and_nothing_changes() {
 }
 
 #[test]
+fn a_leg_that_is_not_filled_yet_is_nothing_to_repair_from() {
+    let lab = Lab::new();
+    fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
+    let program = lab.start();
+    admin(&program, "pause").expect("understood");
+    admin(&program, "replace m0 1 c2").expect("understood");
+    for message in ["repair m0 from 1", "dry-run repair m0 from 1"] {
+        let said = refusal(&program, message);
+        assert!(said.ends_with("that leg was replaced, and has not been filled"), "{said}");
+    }
+    assert!(ds(&program).read_all(&["m0"]).expect("read") == first_bytes());
+    admin(&program, "resume").expect("understood");
+    wait_for(&program, "m0 equal");
+    admin(&program, "repair m0 from 1").expect("it is a leg as any other now");
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(2) == first_bytes() && lab.bytes(0) == first_bytes());
+}
+
+#[test]
+fn a_leg_that_alone_has_some_bytes_stays_until_another_has_them() {
+    let lab = Lab::new();
+    fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
+    let program = lab.start();
+    admin(&program, "pause").expect("understood");
+    let cut = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
+    cut.set_len(LENGTH as u64 - 70_000).expect("cut");
+    assert!(ds(&program).read_all(&["m0"]).expect("leg 1 has it") == first_bytes());
+    for message in ["replace m0 1 c2", "dry-run replace m0 1 c2"] {
+        let said = refusal(&program, message);
+        // A read that finds nothing tells of no length, so all may be gone.
+        assert!(said.contains(&format!("c2: leg 1 alone has {LENGTH} bytes right")), "{said}");
+    }
+    assert_eq!(ctl_text(&program), "mirror m0 c0 c1\n");
+    admin(&program, "resume").expect("understood");
+    wait_for(&program, "m0 equal");
+    admin(&program, "replace m0 1 c2").expect("understood");
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(0) == first_bytes() && lab.bytes(2) == first_bytes());
+}
+
+#[test]
 fn a_leg_may_become_a_device_or_a_file_on_another_server() {
     let far = FaultServer::start();
     far.tree().create("c0", vec![0; LENGTH], 0o666);

@@ -36,10 +36,19 @@ pub enum Fault {
 /// One file.
 #[derive(Clone)]
 struct Platter {
-    /// Its number among the files of all servers.
+    /// The number in its name, and that among the files of all servers which it stands for: another one when it has
+    /// become a leg of a mirror, or has been replaced as one.
+    name: usize,
     number: usize,
     store: Store,
     fault: Option<Fault>,
+}
+
+/// A leg of a mirror that may be replaced: the file that it is at first, and the one that it may become.
+pub struct Spare {
+    pub mirror: String,
+    pub leg: usize,
+    pub files: [usize; 2],
 }
 
 /// The disks.
@@ -48,8 +57,8 @@ pub struct Disk {
     files: Vec<Platter>,
     keys: HashMap<FileKey, usize>,
     logs: BTreeMap<Identity, Store>,
-    /// The saved ctl.
-    pub config: String,
+    config: String,
+    spares: Vec<Spare>,
     /// What the last crash may have taken.
     pub lost: Vec<Lost>,
 }
@@ -72,16 +81,26 @@ impl Disk {
     /// Files of these bytes, by their numbers among the files of all servers: `f` and the number, in
     /// the directory `dir`. That has files of these names and lengths in it, which lend their
     /// identities and hold nothing.
-    pub fn new(dir: &Path, files: impl Iterator<Item = (usize, Vec<u8>)>) -> Disk {
+    pub fn new(
+        dir: &Path,
+        files: impl Iterator<Item = (usize, Vec<u8>)>,
+        config: String,
+        spares: Vec<Spare>,
+    ) -> Disk {
         let root = Root::open(dir, false).expect("a directory");
-        let mut disk = Disk::default();
+        let mut disk = Disk { config, spares, ..Disk::default() };
         for (number, bytes) in files {
             let name = format!("f{number}");
             let file = std::fs::File::create(dir.join(&name)).expect("a new file");
             file.set_len(bytes.len() as u64).expect("its length");
             let key = root.open_file(&[name]).expect("it is there").key();
             disk.keys.insert(key, disk.files.len());
-            disk.files.push(Platter { number, store: Store::new(bytes), fault: None });
+            disk.files.push(Platter {
+                name: number,
+                number,
+                store: Store::new(bytes),
+                fault: None,
+            });
         }
         disk
     }
@@ -110,6 +129,34 @@ impl Disk {
     /// The number of a file among those of all servers.
     pub fn number(&self, file: usize) -> usize {
         self.files[file].number
+    }
+
+    /// The number in a file's name.
+    pub fn name(&self, file: usize) -> usize {
+        self.files[file].name
+    }
+
+    /// The saved ctl.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// Changes the saved ctl, which says which files the legs of mirrors are.
+    pub fn configure(&mut self, text: String) {
+        self.config = text;
+        for Spare { mirror, leg, files } in &self.spares {
+            let lines = self.config.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let its = lines.filter(|words| words[0] == "mirror" && words[1] == mirror);
+            for words in its {
+                let is_replaced = words[2 + leg] == format!("/f{}", files[1]);
+                let stand_for = if is_replaced { [files[1], files[0]] } else { *files };
+                for platter in &mut self.files {
+                    if let Some(which) = files.iter().position(|&file| file == platter.name) {
+                        platter.number = stand_for[which];
+                    }
+                }
+            }
+        }
     }
 
     /// How long a file is now.
@@ -197,6 +244,21 @@ impl Disk {
     pub fn log(&self, key: &Key) -> Option<Found> {
         let store = self.logs.get(&key.identity)?;
         Some(log::decode(&store.seen).expect("a power cut damages no log"))
+    }
+
+    /// A mirror gets another log, which says this, and a configuration that names it; then the old one
+    /// goes. The first `steps` of that are done, which are three.
+    pub fn move_log(&mut self, keys: &(Key, Key), record: &Record, text: String, steps: usize) {
+        let (from, to) = keys;
+        if steps > 0 {
+            self.logs.insert(to.identity, Store::new(record.file(&to.identity)));
+        }
+        if steps > 1 {
+            self.configure(text);
+        }
+        if steps > 2 {
+            self.logs.remove(&from.identity);
+        }
     }
 
     /// Writes a record into a log; it is on stable storage after [`Disk::sync_log`].

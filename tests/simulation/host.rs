@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use dsfs::ctl::{Finder, SaveLog};
 use dsfs::event_loop::connection::Surroundings;
-use dsfs::event_loop::logs::{Logs, Work};
+use dsfs::event_loop::logs::{Logs, Move, Recorded, Work};
 use dsfs::inner::host_fs::{self, Ask, Found, HostFs, Keeper, Look, Subject};
 use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
@@ -41,7 +41,16 @@ pub enum Job {
     Open { job: JobId, path: Vec<String> },
     Save { job: JobId, text: Option<String>, log: Option<(Rc<Device>, Key)> },
     Record(usize, Identity),
+    Move(Moving),
     Export { job: host_fs::JobId, ask: Ask },
+}
+
+/// A mirror that is to have another log and configuration.
+pub struct Moving {
+    log: usize,
+    keys: (Key, Key),
+    record: Box<Record>,
+    text: String,
 }
 
 /// The surroundings of one server, from its start to its end.
@@ -104,7 +113,9 @@ impl Host {
                 self.disk.write_log(&file, offset, &bytes);
                 self.jobs.push(Job::Record(log, file));
             }
-            Some(Work::Move { .. }) => unreachable!("nobody replaces a leg"),
+            Some(Work::Move { log, keys, record, text }) => {
+                self.jobs.push(Job::Move(Moving { log, keys, record, text }));
+            }
             None => {}
         }
     }
@@ -118,6 +129,9 @@ impl Host {
                     let _ = self.disk.write(file, offset, &data, &mut self.dice);
                 }
                 Job::Save { text, log, .. } if self.dice.one_in(2) => self.save(text, log.as_ref()),
+                Job::Move(Moving { keys, record, text, .. }) => {
+                    self.disk.move_log(&keys, &record, text, self.dice.below(4));
+                }
                 _ => {}
             }
         }
@@ -133,13 +147,26 @@ impl Host {
             self.logs.add(device.clone(), key.identity, &found, time);
         }
         if let Some(text) = text {
-            self.disk.config = text;
+            self.disk.configure(text);
+        }
+    }
+
+    /// A log has something new, as in the event loop.
+    fn go_on(&mut self, world: &mut tree::World, log: usize, recorded: Recorded) {
+        let Recorded { ops, moved } = recorded;
+        if let Some((job, result)) = moved {
+            world.control.saved(self, job, result);
+        }
+        let work = self.logs.go_on(log);
+        self.work(work);
+        for (op, result) in ops {
+            world.transfers.complete(self, op, result.map(|()| Done::Recorded));
         }
     }
 
     /// Whether a mirror's log is being written.
     pub fn is_recording(&self) -> bool {
-        self.jobs.iter().any(|job| matches!(job, Job::Record(..)))
+        self.jobs.iter().any(|job| matches!(job, Job::Record(..) | Job::Move(_)))
     }
 
     /// Whether something is being written.
@@ -172,12 +199,14 @@ impl Host {
             }
             Job::Record(log, identity) => {
                 self.disk.sync_log(&identity);
-                let ended = self.logs.recorded(log, Ok(()));
-                let work = self.logs.go_on(log);
-                self.work(work);
-                for (op, result) in ended.ops {
-                    transfers.complete(self, op, result.map(|()| Done::Recorded));
-                }
+                let recorded = self.logs.recorded(log, Ok(()));
+                self.go_on(world, log, recorded);
+            }
+            Job::Move(Moving { log, keys, record, text }) => {
+                self.disk.move_log(&keys, &record, text, 3);
+                let found = self.disk.log(&keys.1).expect("it was made");
+                let recorded = self.logs.moved(log, Ok((keys.1.identity, found)));
+                self.go_on(world, log, recorded);
             }
             Job::Save { job, text, log } => {
                 self.save(text, log.as_ref());
@@ -327,10 +356,18 @@ impl Finder for Host {
         text: Option<String>,
         log: Option<SaveLog<'_>>,
     ) -> Poll<Result<(), Ename>> {
-        let log = log.map(|log| match log {
-            SaveLog::New(device, key) => (device.clone(), key),
-            SaveLog::Replace { .. } => unreachable!("nobody replaces a leg"),
-        });
+        let log = match log {
+            Some(SaveLog::New(device, key)) => Some((device.clone(), key)),
+            Some(SaveLog::Replace { mirror, leg, keys }) => {
+                let time = self.time();
+                mirror.mirror().expect("a mirror").begin_replace(leg, time);
+                let by = Move { job, leg, keys, text: text.expect("it changes") };
+                let (saved, work) = self.logs.replace(mirror, by);
+                self.work(work);
+                return saved;
+            }
+            None => None,
+        };
         self.jobs.push(Job::Save { job, text, log });
         Poll::Pending
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::Plan;
+use crate::plan::{NOBODYS, Plan};
 
 /// The byte that write `id` puts at a place of a file; write 0 is what was there at first.
 pub fn pattern(id: u64, file: usize, at: u64) -> u8 {
@@ -43,6 +43,8 @@ struct Run {
     durable: Vec<u64>,
     /// A disk has lost what it had said to be on stable storage.
     lost: bool,
+    /// It may have been what was copied to a spare file, and left what that held before.
+    bared: bool,
     /// Somebody has called a leg right that need not be: what is there may be of any write, for good.
     repaired: bool,
 }
@@ -71,6 +73,7 @@ impl Model {
             certain: vec![0],
             durable: vec![0],
             lost: false,
+            bared: false,
             repaired: false,
         };
         let files = plan.files.iter().map(|file| BTreeMap::from([(0, run(file))])).collect();
@@ -216,6 +219,11 @@ impl Model {
 
     /// A disk has lost what it had said to be on stable storage: what is there may be of any write.
     pub fn lost(&mut self, ranges: &Ranges) {
+        self.doubt(ranges);
+        self.each(ranges, |run| run.bared = true);
+    }
+
+    fn doubt(&mut self, ranges: &Ranges) {
         self.each(ranges, |run| {
             run.certain.clear();
             run.durable.clear();
@@ -225,7 +233,7 @@ impl Model {
 
     /// Somebody calls a leg of a mirror right, now or when that is heard.
     pub fn repaired(&mut self, ranges: &Ranges) {
-        self.lost(ranges);
+        self.doubt(ranges);
         self.each(ranges, |run| run.repaired = true);
     }
 
@@ -250,7 +258,8 @@ impl Model {
                 let may: Vec<u64> = run.wrote.iter().filter(may).copied().collect();
                 for at in from.max(start)..run.end.min(start + count) {
                     let Some(&byte) = data.next() else { return Ok(()) };
-                    if !may.iter().any(|&id| pattern(id, file, at) == byte) {
+                    let is_nobodys = run.bared && byte == NOBODYS;
+                    if !is_nobodys && !may.iter().any(|&id| pattern(id, file, at) == byte) {
                         let was = run.wrote.iter().find(|&&id| pattern(id, file, at) == byte);
                         return Err(format!(
                             "byte {at} of file {file} is of write {was:?} and not of {may:?}; \

@@ -133,19 +133,19 @@ impl Node {
     }
 
     /// Somebody on its host takes a file away.
-    pub fn take_away(&self, number: usize) {
-        let (here, there) = self.places(number);
+    pub fn take_away(&self, name: usize) {
+        let (here, there) = self.places(name);
         let _ = std::fs::rename(here, there);
     }
 
     /// Whoever took a file away, if somebody did, puts it back.
-    pub fn put_back(&self, number: usize) {
-        let (here, there) = self.places(number);
+    pub fn put_back(&self, name: usize) {
+        let (here, there) = self.places(name);
         let _ = std::fs::rename(there, here);
     }
 
-    fn places(&self, number: usize) -> (PathBuf, PathBuf) {
-        (self.dir.join(format!("f{number}")), self.dir.join(format!("away{number}")))
+    fn places(&self, name: usize) -> (PathBuf, PathBuf) {
+        (self.dir.join(format!("f{name}")), self.dir.join(format!("away{name}")))
     }
 
     /// Starts it, if it does not run.
@@ -153,7 +153,7 @@ impl Node {
         let Some(disk) = self.disk.take() else { return };
         let settings =
             Settings { dialect: self.dialect, owner: "sim".into(), read_only: false, export: true };
-        let lines = saved::messages(self.dialect, disk.config.as_bytes()).expect("a saved ctl");
+        let lines = saved::messages(self.dialect, disk.config().as_bytes()).expect("a saved ctl");
         let lines = lines.iter().map(|line| line.message.to_vec()).collect();
         let links = self.mounts.iter().enumerate();
         let links = links.map(|(number, &(peer, aname))| Link::new(number, peer, aname)).collect();

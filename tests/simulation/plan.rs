@@ -5,6 +5,7 @@
 use dsfs::ctl::Dialect;
 
 use crate::device_model::{BLOCK, Files, Kind, Node, Shape};
+use crate::disk::Spare;
 use crate::model::{Ranges, part, pattern};
 use crate::random::Random;
 
@@ -13,6 +14,9 @@ const LENGTHS: [u64; 6] = [BLOCK, 2 * BLOCK, 3 * BLOCK, 5 * BLOCK, 9 * BLOCK, 17
 
 /// Bytes of all files together, about: what a debug build can play with in little time.
 const BYTES: u64 = 40 * BLOCK;
+
+/// What spare files hold.
+pub const NOBODYS: u8 = 0xdb;
 
 /// A file or device that clients may open: nothing inside a mirror, which would differ then.
 #[derive(Debug)]
@@ -35,8 +39,25 @@ pub struct Mirror {
     pub node: Node,
     /// The server that all of a leg is on, if it is one.
     pub homes: Vec<Option<usize>>,
+    /// For legs that may be replaced, which are files of the mirror's server: the file that they may become.
+    pub spares: Vec<Option<usize>>,
     /// There is no mirror inside it, nor is it inside one.
     pub is_plain: bool,
+}
+
+impl Mirror {
+    /// The legs that may be replaced.
+    pub fn replaceable(&self) -> Vec<Spare> {
+        let legs = self.node.inner.iter().zip(&self.spares).enumerate();
+        let spare =
+            |(leg, (node, spare)): (usize, (&Node, &Option<usize>))| match (node.kind, *spare) {
+                (Kind::File(file), Some(spare)) => {
+                    Some(Spare { mirror: self.name.clone(), leg, files: [file, spare] })
+                }
+                _ => None,
+            };
+        legs.filter_map(spare).collect()
+    }
 }
 
 /// Something that was put on a server: the name by which that finds it, and all servers that have
@@ -121,11 +142,16 @@ impl Plan {
                         let home = placed.servers[0];
                         placed.servers.iter().all(|&server| server == home).then_some(home)
                     };
-                    let homes = inner.iter().map(home).collect();
+                    let homes: Vec<Option<usize>> = inner.iter().map(home).collect();
+                    let mut spare = |(leg, home): (&Node, &Option<usize>)| {
+                        let is_file = matches!(leg.kind, Kind::File(_)) && *home == Some(server);
+                        (is_file && dice.one_in(2)).then(|| self.add_spare(server, leg.length))
+                    };
+                    let spares = node.inner.iter().zip(&homes).map(&mut spare).collect();
                     let mirrors = node.all().iter().filter(|n| n.kind == Kind::Mirror).count();
                     let (name, node) = (name.clone(), node.clone());
                     let is_plain = !inside && mirrors == 1;
-                    self.mirrors.push(Mirror { server, name, node, homes, is_plain });
+                    self.mirrors.push(Mirror { server, name, node, homes, spares, is_plain });
                 }
                 let mut servers = vec![server];
                 inner.iter().for_each(|placed| servers.extend(&placed.servers));
@@ -138,6 +164,13 @@ impl Plan {
             self.things.push(Thing { server, tree, name, length, ranges });
         }
         placed
+    }
+
+    /// Adds a file that nothing is made of: its number.
+    fn add_spare(&mut self, server: usize, length: u64) -> usize {
+        self.files.push(vec![NOBODYS; length as usize]);
+        self.homes.push(server);
+        self.files.len() - 1
     }
 
     /// As [`Plan::place`], of something that another device is made of.

@@ -101,8 +101,8 @@ impl World {
             let dir = place.path().join(format!("{server}"));
             std::fs::create_dir(&dir).expect("a new directory");
             let own = files.extract_if(.., |(number, _)| homes[*number] == server);
-            let mut disk = Disk::new(&dir, own);
-            disk.config = config;
+            let its = mirrors.iter().filter(|mirror| mirror.server == server);
+            let disk = Disk::new(&dir, own, config, its.flat_map(Mirror::replaceable).collect());
             let others: Vec<usize> = (server + 1..servers).collect();
             nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
         }

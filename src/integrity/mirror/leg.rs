@@ -43,6 +43,8 @@ pub struct Leg {
     pub stale: Regions,
     /// Its server does not sync: nothing of it is known to be on stable storage.
     pub unsynced: bool,
+    /// It was replaced, and has not been filled since: it holds what never was the mirror's.
+    pub unfilled: bool,
     /// There is nothing there that could be rewritten.
     pub absent: bool,
     /// Bytes compared and made equal since the server started.
@@ -68,6 +70,7 @@ impl Leg {
             why: String::new(),
             stale: Regions::new(regions),
             unsynced: false,
+            unfilled: false,
             absent: false,
             resynced: 0,
             losses: None,

@@ -508,6 +508,7 @@ impl Mirror {
         if back.service == Service::CatchingUp && back.is_whole() {
             (back.service, back.since) = (Service::In, now);
             back.why.clear();
+            back.unfilled = false;
             (back.failures, back.retry_wait) = (0, MIN_RETRY);
             self.tell(format!("leg {leg} in-service"));
             self.want_record();

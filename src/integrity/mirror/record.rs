@@ -56,6 +56,7 @@ impl Mirror {
             why: leg.why.clone(),
             stale: leg.unsure(),
             unsynced: leg.unsynced,
+            unfilled: leg.unfilled,
         };
         let legs = self.legs.iter().map(leg).collect();
         Record { scale: self.scale, legs, marked: self.marked.clone() }
@@ -89,7 +90,7 @@ impl Mirror {
             };
             (leg.since, leg.why) = (saved.since, saved.why.clone());
             leg.stale = rescale(&saved.stale);
-            leg.unsynced = saved.unsynced;
+            (leg.unsynced, leg.unfilled) = (saved.unsynced, saved.unfilled);
         }
         let lacks = !absent.is_empty();
         absent.into_iter().for_each(|(leg, why)| self.keep_absent(leg, why, now));

@@ -1,6 +1,7 @@
 //! Legs that are not there, and legs that become other files.
 
 use super::{Leg, Mirror, Service};
+use crate::integrity::intent::Regions;
 use crate::integrity::log::{Found, Record};
 
 impl Mirror {
@@ -46,8 +47,24 @@ impl Mirror {
         match self.replacing {
             _ if self.legs[leg].absent => Some("that leg is not there"),
             Some((replaced, _)) if replaced == leg => Some("that leg is being replaced"),
+            _ if self.legs[leg].unfilled => Some("that leg was replaced, and has not been filled"),
             _ => None,
         }
+    }
+
+    /// How many bytes no leg in service has for sure but this one, in service or not.
+    pub fn has_alone(&self, leg: usize) -> u64 {
+        let own = &self.legs[leg];
+        if own.absent || own.unfilled {
+            return 0;
+        }
+        let mut lacking = Regions::new(self.scale.count());
+        lacking.add_everything();
+        for other in (0..self.legs.len()).filter(|&other| other != leg && self.is_read(other)) {
+            lacking.keep(&self.legs[other].unsure());
+        }
+        lacking.subtract(&own.unsure());
+        self.bytes(&lacking)
     }
 
     /// Begins to record that the leg which is being replaced is out and lacks everything: what a new
@@ -56,7 +73,8 @@ impl Mirror {
     /// or else by [`end_record`](Mirror::end_record).
     pub fn begin_move(&mut self, leg: usize) -> Option<(Record, u64, Vec<u8>)> {
         let mut record = self.record();
-        (record.legs[leg].service, record.legs[leg].unsynced) = (Service::Out, false);
+        let new = &mut record.legs[leg];
+        (new.service, new.unsynced, new.unfilled) = (Service::Out, false, true);
         let (offset, bytes) = self.begin(&record)?;
         Some((record, offset, bytes))
     }
@@ -79,7 +97,7 @@ impl Mirror {
             let mut new = Leg::new(self.scale.count());
             new.stale.add_everything();
             new.why = "it was replaced, and is to be filled".to_string();
-            (new.service, new.since) = (Service::Out, since);
+            (new.service, new.since, new.unfilled) = (Service::Out, since, true);
             self.legs[leg] = new;
             self.tell(format!("leg {leg} is another file, which is to be filled"));
         } else if !was_held {

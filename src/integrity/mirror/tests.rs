@@ -99,3 +99,42 @@ fn a_leg_that_is_being_replaced_is_no_source() {
     mirror.end_replace(0, false);
     assert_eq!(mirror.is_no_source(0), None);
 }
+
+#[test]
+fn what_a_leg_alone_has_is_known() {
+    let mut mirror = logged(3);
+    assert_eq!(mirror.has_alone(0), 0);
+    mirror.read_failed(1, 0, 10, BadRead::Error, 0);
+    assert_eq!(mirror.has_alone(0), 0, "leg 2 has it, too");
+    assert!(mirror.hold(2, "a person said so", 0));
+    assert_eq!((mirror.has_alone(0), mirror.has_alone(1)), (LENGTH, 0));
+    assert_eq!(mirror.has_alone(2), 0, "leg 0 has it, too");
+    mirror.read_failed(0, 0, 10, BadRead::Error, 0);
+    assert_eq!(mirror.has_alone(0), 0, "no more than the other");
+    assert_eq!(mirror.has_alone(2), LENGTH, "it is out, but has it");
+    mirror.repair_from(0, 0);
+    assert_eq!(mirror.has_alone(2), 0, "a person has said which is right");
+}
+
+#[test]
+fn a_leg_that_was_replaced_is_no_source_before_it_is_filled() {
+    let mut mirror = logged(2);
+    mirror.begin_replace(0, 0);
+    let (record, _, _) = mirror.begin_move(0).expect("nothing else is recorded");
+    let found = Found { record, sequence: 1, half: 0, identity: [1; 32] };
+    mirror.end_move(Some(&found));
+    mirror.end_replace(0, true);
+    let unfilled = Some("that leg was replaced, and has not been filled");
+    assert_eq!(mirror.is_no_source(0), unfilled);
+    let mut restarted = logged(2);
+    restarted.restore(&found, 0);
+    assert_eq!(restarted.is_no_source(0), unfilled, "after a restart");
+    while let Some(step) = mirror.next_step(u64::MAX) {
+        mirror.stepped(step, Stepped::Equal, 0);
+    }
+    assert_eq!(mirror.is_no_source(0), unfilled, "it is not on stable storage");
+    assert!(mirror.begin_clean());
+    mirror.end_clean(true, 0);
+    assert!(mirror.next_step(u64::MAX).is_none(), "there is no more to do");
+    assert_eq!((mirror.is_no_source(0), mirror.is_read(0)), (None, true));
+}

@@ -5,6 +5,7 @@ use styx::{IOHDRSZ, NOFID, NOTAG, Stat, Tmsg, UpTo16, omode};
 
 use super::{Ask, Asked, Client, Fid, ROOT, Scene, What};
 use crate::device_model::Node as Shape;
+use crate::disk::Spare;
 use crate::model::{Ranges, part, pattern};
 use crate::plan::{Mirror, Thing, counterparts, ranges};
 use crate::random::Random;
@@ -232,9 +233,10 @@ impl Client {
         if mirrors.is_empty() {
             return;
         }
-        let Mirror { name, node, .. } = *scene.dice.pick(&mirrors);
+        let mirror = *scene.dice.pick(&mirrors);
+        let Mirror { name, node, .. } = mirror;
         let leg = scene.dice.below(node.inner.len());
-        let order = match scene.dice.below(10) {
+        let order = match scene.dice.below(12) {
             // What is being written then may fail, if that leg was out.
             0 if scene.may_fail && !self.repaired && scene.strict == u64::MAX => {
                 // That leg may hold anything that was ever written.
@@ -247,6 +249,14 @@ impl Client {
             4 => format!("dry-run repair {name} from {leg}"),
             5 => format!("verify {name}"),
             6 => "what is this".to_owned(),
+            7..=9 if scene.may_fail => {
+                let spares = mirror.replaceable();
+                if spares.is_empty() {
+                    return;
+                }
+                let Spare { leg, files, .. } = scene.dice.pick(&spares);
+                format!("replace {name} {leg} /f{}", scene.dice.pick(files))
+            }
             _ => format!("resync {name}"),
         };
         scene.digest.tell(|| format!("client {} orders {order}", self.number));

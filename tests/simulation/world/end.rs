@@ -22,7 +22,7 @@ impl World {
         self.wires.iter_mut().for_each(|wire| wire.stalled = 0);
         self.clients.iter_mut().for_each(|client| client.stalled = 0);
         for node in &mut self.nodes {
-            (0..self.lengths.len()).for_each(|file| node.put_back(file));
+            (0..self.lengths.len()).for_each(|name| node.put_back(name));
         }
         // A file that was not there when its server was back is opened anew after somebody has asked for
         // it in vain, or with the next connection.

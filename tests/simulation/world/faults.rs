@@ -165,13 +165,13 @@ impl World {
         let files = self.nodes[server].disk().len();
         if files > 0 {
             let file = self.dice.below(files);
-            let number = self.nodes[server].disk().number(file);
+            let name = self.nodes[server].disk().name(file);
             let away = self.dice.one_in(2);
             self.missed |= away;
-            self.digest.tell(|| format!("{}: file {number} is away: {away}", self.time));
+            self.digest.tell(|| format!("{}: file {name} is away: {away}", self.time));
             match away {
-                true => self.nodes[server].take_away(number),
-                false => self.nodes[server].put_back(number),
+                true => self.nodes[server].take_away(name),
+                false => self.nodes[server].put_back(name),
             }
         }
     }
