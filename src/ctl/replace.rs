@@ -92,12 +92,8 @@ impl<O: Copy> Control<O> {
         if !device.mirror().is_some_and(|mirror| others(&mirror)) {
             return refused("no other leg is in service, from which it could be filled".into());
         }
-        let alone = device.mirror().map_or(0, |mirror| mirror.has_alone(*leg));
-        if alone > 0 {
-            return refused(format!(
-                "leg {leg} alone has {alone} bytes right; wait until the others do (status), or give them \
-                 up by a repair from another"
-            ));
+        if let Some(why) = device.mirror().and_then(|mirror| mirror.why_needed(*leg)) {
+            return refused(why);
         }
         if line(self.dialect(), &replacement.config()).len() > limits::MESSAGE {
             // No restart could read it.

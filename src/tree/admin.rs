@@ -378,11 +378,17 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             let number = number(&entry, name, leg)?;
             let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
             let mut others = (0..mirror.legs().len()).filter(|&other| other != number);
-            let last = !others.any(|other| mirror.is_read(other));
-            let why = "a person said so";
-            if last || !dry && !mirror.hold(number, why, time) {
-                let advice = "it is the last one in service; bring another back first (resync)";
-                return Err(format!("fail {name} {number}: {advice}").into());
+            let why = match others.any(|other| mirror.is_read(other)) {
+                true => mirror.why_needed(number),
+                false => {
+                    Some("it is the last one in service; bring another back first (resync)".into())
+                }
+            };
+            if let Some(why) = why {
+                return Err(format!("fail {name} {number}: {why}").into());
+            }
+            if !dry {
+                mirror.hold(number, "a person said so", time);
             }
             format!("fail {name} {number}: the leg is out until resync {name}")
         }

@@ -124,10 +124,11 @@ fn a_leg_that_alone_has_some_bytes_stays_until_another_has_them() {
     let cut = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
     cut.set_len(LENGTH as u64 - 70_000).expect("cut");
     assert!(ds(&program).read_all(&["m0"]).expect("leg 1 has it") == first_bytes());
-    for message in ["replace m0 1 c2", "dry-run replace m0 1 c2"] {
+    for message in ["replace m0 1 c2", "dry-run replace m0 1 c2", "fail m0 1", "dry-run fail m0 1"]
+    {
         let said = refusal(&program, message);
         // A read that finds nothing tells of no length, so all may be gone.
-        assert!(said.contains(&format!("c2: leg 1 alone has {LENGTH} bytes right")), "{said}");
+        assert!(said.contains(&format!(": leg 1 alone has {LENGTH} bytes right; ")), "{said}");
     }
     assert_eq!(ctl_text(&program), "mirror m0 c0 c1\n");
     admin(&program, "resume").expect("understood");

@@ -52,19 +52,26 @@ impl Mirror {
         }
     }
 
-    /// How many bytes no leg in service has for sure but this one, in service or not.
-    pub fn has_alone(&self, leg: usize) -> u64 {
+    /// Why a leg, in service or not, can't be done without: no other one in service has some bytes for
+    /// sure.
+    pub fn why_needed(&self, leg: usize) -> Option<String> {
         let own = &self.legs[leg];
         if own.absent || own.unfilled {
-            return 0;
+            return None;
         }
-        let mut lacking = Regions::new(self.scale.count());
-        lacking.add_everything();
+        let mut alone = Regions::new(self.scale.count());
+        alone.add_everything();
         for other in (0..self.legs.len()).filter(|&other| other != leg && self.is_read(other)) {
-            lacking.keep(&self.legs[other].unsure());
+            alone.keep(&self.legs[other].unsure());
         }
-        lacking.subtract(&own.unsure());
-        self.bytes(&lacking)
+        alone.subtract(&own.unsure());
+        let bytes = self.bytes(&alone);
+        (bytes > 0).then(|| {
+            format!(
+                "leg {leg} alone has {bytes} bytes right; wait until the others do (status), or give \
+                 them up by a repair from another"
+            )
+        })
     }
 
     /// Begins to record that the leg which is being replaced is out and lacks everything: what a new

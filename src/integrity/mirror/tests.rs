@@ -101,19 +101,20 @@ fn a_leg_that_is_being_replaced_is_no_source() {
 }
 
 #[test]
-fn what_a_leg_alone_has_is_known() {
+fn a_leg_is_needed_while_it_alone_has_something() {
     let mut mirror = logged(3);
-    assert_eq!(mirror.has_alone(0), 0);
+    let needed = |mirror: &Mirror| [0, 1, 2].map(|leg| mirror.why_needed(leg).is_some());
+    assert_eq!(needed(&mirror), [false; 3]);
     mirror.read_failed(1, 0, 10, BadRead::Error, 0);
-    assert_eq!(mirror.has_alone(0), 0, "leg 2 has it, too");
+    assert_eq!(needed(&mirror), [false; 3], "two have it");
     assert!(mirror.hold(2, "a person said so", 0));
-    assert_eq!((mirror.has_alone(0), mirror.has_alone(1)), (LENGTH, 0));
-    assert_eq!(mirror.has_alone(2), 0, "leg 0 has it, too");
+    assert_eq!(needed(&mirror), [true, false, false], "leg 0 is all that is read");
     mirror.read_failed(0, 0, 10, BadRead::Error, 0);
-    assert_eq!(mirror.has_alone(0), 0, "no more than the other");
-    assert_eq!(mirror.has_alone(2), LENGTH, "it is out, but has it");
+    assert_eq!(needed(&mirror), [false, false, true], "leg 2 is out, but has it");
+    let why = mirror.why_needed(2).expect("it is needed");
+    assert!(why.starts_with("leg 2 alone has 100 bytes right; "), "{why}");
     mirror.repair_from(0, 0);
-    assert_eq!(mirror.has_alone(2), 0, "a person has said which is right");
+    assert_eq!(needed(&mirror), [true, false, false], "a person has said which is right");
 }
 
 #[test]
