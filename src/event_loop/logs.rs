@@ -70,7 +70,7 @@ struct Log<F> {
 }
 
 /// Those who waited for a record that is over, and for the replacement of a leg.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorded {
     /// Those who waited for the record.
     pub ops: Vec<(Op, Result<(), Ename>)>,
@@ -150,17 +150,18 @@ impl<F: Clone> Logs<F> {
         if let Some(mut mirror) = self.0.get(number).and_then(|log| log.mirror.mirror()) {
             mirror.end_move(found);
         }
-        let result = result.map(|(file, _)| {
-            if let Some(log) = self.0.get_mut(number) {
-                log.file = file;
-            }
-        });
+        let Some(log) = self.0.get_mut(number) else { return Recorded::default() };
+        let result = result.map(|(file, _)| log.file = file);
+        if result.is_err() {
+            // The log that there is can take what they wait for.
+            log.waiting.splice(..0, log.under_way.drain(..));
+        }
         self.ended(number, &result)
     }
 
     fn ended(&mut self, number: usize, result: &Result<(), Ename>) -> Recorded {
         let Some(log) = self.0.get_mut(number) else {
-            return Recorded { ops: Vec::new(), moved: None };
+            return Recorded::default();
         };
         let ended = std::mem::take(&mut log.under_way);
         let moved = log.moving.take().map(|job| (job, result.clone()));

@@ -36,8 +36,8 @@ pub enum Fault {
 /// One file.
 #[derive(Clone)]
 struct Platter {
-    /// The number in its name, and that among the files of all servers which it stands for: another one when it has
-    /// become a leg of a mirror, or has been replaced as one.
+    /// The number in its name, and that among the files of all servers which it stands for: another one
+    /// when it has become a leg of a mirror, or has been replaced as one.
     name: usize,
     number: usize,
     store: Store,

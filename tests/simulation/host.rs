@@ -16,7 +16,7 @@ use dsfs::inner::local::Root;
 use dsfs::inner::remote::JobId;
 use dsfs::inner::{Carrier, Device, File, LocalFile, Op};
 use dsfs::integrity::log::{Identity, Record};
-use dsfs::integrity::state::Key;
+use dsfs::integrity::state::{Key, StateError};
 use dsfs::namespace::{Failure, Target, Tree, Walked};
 use dsfs::transfer::Done;
 use dsfs::tree;
@@ -203,9 +203,15 @@ impl Host {
                 self.go_on(world, log, recorded);
             }
             Job::Move(Moving { log, keys, record, text }) => {
-                self.disk.move_log(&keys, &record, text, 3);
-                let found = self.disk.log(&keys.1).expect("it was made");
-                let recorded = self.logs.moved(log, Ok((keys.1.identity, found)));
+                let moved = match dice.one_in(8) {
+                    true => Err(StateError::Foreign("no room".into())),
+                    false => {
+                        self.disk.move_log(&keys, &record, text, 3);
+                        let found = self.disk.log(&keys.1).expect("it was made");
+                        Ok((keys.1.identity, found))
+                    }
+                };
+                let recorded = self.logs.moved(log, moved);
                 self.go_on(world, log, recorded);
             }
             Job::Save { job, text, log } => {

@@ -68,13 +68,14 @@ impl World {
         panic!("all is never well again: {waits:?}\n{}", lives.join("\n"));
     }
 
-    /// Starts a server anew whose mirrors go without legs, when the others are all there.
+    /// Starts a server anew whose mirrors go without legs, when the others are all there; and those that
+    /// may use it, which refuse a device that is made of more than it was when they looked at it.
     fn find_legs(&mut self) {
         let lacks = |node: &Node| node.life().is_some_and(|life| life.lacks_legs());
         if self.nodes.iter().all(Node::serves)
             && let Some(server) = self.nodes.iter().rposition(lacks)
         {
-            self.kill(server);
+            (0..=server).for_each(|server| self.kill(server));
         }
     }
 
