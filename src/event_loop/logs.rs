@@ -194,3 +194,37 @@ impl<F: Clone> Log<F> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::Dialect;
+    use crate::device::Geometry;
+    use crate::inner::Inner;
+
+    #[test]
+    fn who_waits_for_a_record_goes_on_when_a_replacement_fails() {
+        let rules = &Dialect::Devds.rules().transfers;
+        let legs = vec![Inner::Ctl, Inner::Ctl];
+        let mirror = Rc::new(Device::new(Geometry::mirror(&[100, 100]), legs, rules));
+        let [from, to] = ["old", "new"].map(|line| Key::new("devds", "ds", "m0", line));
+        let record = Record::new(100, 2);
+        let found = Found { record, sequence: 1, half: 0, identity: from.identity };
+        let mut logs = Logs::default();
+        logs.add(mirror.clone(), "the old log", &found, 0);
+        let op = |serial| Op { transfer: 0, serial, node: 0 };
+        let (_, first) = logs.record(&mirror, Some(op(1)));
+        assert!(matches!(first, Some(Work::Record { log: 0, .. })));
+        assert!(logs.record(&mirror, Some(op(2))).1.is_none(), "one is under way");
+        mirror.mirror().expect("a mirror").begin_replace(0, 0);
+        let by = Move { job: JobId(3), leg: 0, keys: (from, to), text: String::new() };
+        assert!(logs.replace(&mirror, by).1.is_none(), "one is under way");
+        assert_eq!(logs.recorded(0, Ok(())).ops, [(op(1), Ok(()))]);
+        assert!(matches!(logs.go_on(0), Some(Work::Move { log: 0, .. })));
+        let Recorded { ops, moved } = logs.moved(0, Err(StateError::Foreign("full".into())));
+        assert!(ops.is_empty() && matches!(moved, Some((JobId(3), Err(_)))), "{ops:?} {moved:?}");
+        let again = logs.go_on(0);
+        assert!(matches!(again, Some(Work::Record { file: "the old log", .. })), "{again:?}");
+        assert_eq!(logs.recorded(0, Ok(())).ops, [(op(2), Ok(()))]);
+    }
+}
