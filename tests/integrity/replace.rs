@@ -139,6 +139,28 @@ fn a_leg_that_alone_has_some_bytes_stays_until_another_has_them() {
 }
 
 #[test]
+fn a_leg_that_nobody_has_seen_cut_is_nothing_to_be_filled_from() {
+    let lab = Lab::new();
+    fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
+    let program = lab.start();
+    let cut = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
+    cut.set_len(LENGTH as u64 - 1).expect("cut");
+    let said = refusal(&program, "replace m0 1 c2");
+    assert!(
+        said.ends_with(
+            "c2: leg 0 has become shorter than the mirror; repair it from another first"
+        ),
+        "{said}"
+    );
+    admin(&program, "repair m0 from 1").expect("understood");
+    eventually("it is whole again", || (lab.bytes(0) == first_bytes()).then_some(()));
+    wait_for(&program, "m0 equal");
+    admin(&program, "replace m0 1 c2").expect("understood");
+    wait_for(&program, "m0 equal");
+    assert!(lab.bytes(0) == first_bytes() && lab.bytes(2) == first_bytes());
+}
+
+#[test]
 fn a_leg_may_become_a_device_or_a_file_on_another_server() {
     let far = FaultServer::start();
     far.tree().create("c0", vec![0; LENGTH], 0o666);
