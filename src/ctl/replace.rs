@@ -7,7 +7,7 @@ use styx::server::Ename;
 
 use super::control::{Control, Entry};
 use super::{Config, check, line};
-use crate::inner::{File, Inner};
+use crate::inner::Inner;
 use crate::integrity::Mirror;
 use crate::integrity::state::Key;
 use crate::limits;
@@ -86,26 +86,14 @@ impl<O: Copy> Control<O> {
         if let Some(other) = twin.filter(|other| other != leg) {
             return refused(format!("it is leg {other} already"));
         }
-        let others = |mirror: &Mirror| -> Vec<usize> {
-            let legs = 0..mirror.legs().len();
-            legs.filter(|other| other != leg && mirror.is_read(*other)).collect()
+        let others = |mirror: &Mirror| {
+            (0..mirror.legs().len()).any(|other| other != *leg && mirror.is_read(other))
         };
-        let others = device.mirror().map_or(Vec::new(), |mirror| others(&mirror));
-        if others.is_empty() {
+        if !device.mirror().is_some_and(|mirror| others(&mirror)) {
             return refused("no other leg is in service, from which it could be filled".into());
         }
-        if let Some(why) = device.mirror().and_then(|mirror| mirror.why_needed(*leg)) {
+        if let Some(why) = device.why_needed(*leg) {
             return refused(why);
-        }
-        // Nobody has noticed it yet.
-        let is_cut = |other: &&usize| match &device.inner()[**other] {
-            Inner::File(File::Local(file)) => file.ends_before(length),
-            _ => false,
-        };
-        if let Some(other) = others.iter().find(is_cut) {
-            return refused(format!(
-                "leg {other} has become shorter than the mirror; repair it from another first"
-            ));
         }
         if line(self.dialect(), &replacement.config()).len() > limits::MESSAGE {
             // No restart could read it.

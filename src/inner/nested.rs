@@ -107,6 +107,25 @@ impl Device {
         self.add_changes() | (self.measure.replace(measure) != measure)
     }
 
+    /// Why a leg of this mirror can't be done without: another one lacks something, or was cut on the host
+    /// and nobody has noticed it yet.
+    pub fn why_needed(&self, leg: usize) -> Option<String> {
+        let mirror = self.mirror()?;
+        let is_cut = |&(other, inner): &(usize, &Inner)| match inner {
+            Inner::File(File::Local(file)) if other != leg && mirror.is_read(other) => {
+                file.ends_before(self.geometry.length())
+            }
+            _ => false,
+        };
+        let cut = || self.inner().iter().enumerate().find(is_cut).map(|(other, _)| other);
+        mirror.why_needed(leg).or_else(|| {
+            let cut = cut()?;
+            Some(format!(
+                "leg {cut} has become shorter than the mirror; repair it from another first"
+            ))
+        })
+    }
+
     /// Whether this is the device, or it is made of it.
     pub fn reaches(&self, device: &Device) -> bool {
         let reaches = |inner: &Inner| match inner {

@@ -376,18 +376,20 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
         ["fail", name, leg] => {
             let entry = mirror(world, name)?;
             let number = number(&entry, name, leg)?;
-            let mut mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
+            let mirror = entry.device.mirror().ok_or(enames::EBADARG)?;
             let mut others = (0..mirror.legs().len()).filter(|&other| other != number);
-            let why = match others.any(|other| mirror.is_read(other)) {
-                true => mirror.why_needed(number),
-                false => {
+            let last = !others.any(|other| mirror.is_read(other));
+            drop(mirror);
+            let why = match last {
+                true => {
                     Some("it is the last one in service; bring another back first (resync)".into())
                 }
+                false => entry.device.why_needed(number),
             };
             if let Some(why) = why {
                 return Err(format!("fail {name} {number}: {why}").into());
             }
-            if !dry {
+            if let (false, Some(mut mirror)) = (dry, entry.device.mirror()) {
                 mirror.hold(number, "a person said so", time);
             }
             format!("fail {name} {number}: the leg is out until resync {name}")

@@ -116,44 +116,34 @@ fn a_leg_that_is_not_filled_yet_is_nothing_to_repair_from() {
 }
 
 #[test]
-fn a_leg_that_alone_has_some_bytes_stays_until_another_has_them() {
+fn a_leg_stays_while_another_that_was_cut_is_not_whole() {
     let lab = Lab::new();
     fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
     let program = lab.start();
-    admin(&program, "pause").expect("understood");
-    let cut = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
-    cut.set_len(LENGTH as u64 - 70_000).expect("cut");
-    assert!(ds(&program).read_all(&["m0"]).expect("leg 1 has it") == first_bytes());
-    for message in ["replace m0 1 c2", "dry-run replace m0 1 c2", "fail m0 1", "dry-run fail m0 1"]
-    {
-        let said = refusal(&program, message);
-        // A read that finds nothing tells of no length, so all may be gone.
-        assert!(said.contains(&format!(": leg 1 alone has {LENGTH} bytes right; ")), "{said}");
-    }
-    assert_eq!(ctl_text(&program), "mirror m0 c0 c1\n");
-    admin(&program, "resume").expect("understood");
-    wait_for(&program, "m0 equal");
-    admin(&program, "replace m0 1 c2").expect("understood");
-    wait_for(&program, "m0 equal");
-    assert!(lab.bytes(0) == first_bytes() && lab.bytes(2) == first_bytes());
-}
-
-#[test]
-fn a_leg_that_nobody_has_seen_cut_is_nothing_to_be_filled_from() {
-    let lab = Lab::new();
-    fs::write(lab.chunk(2), vec![9; LENGTH]).expect("a chunk");
-    let program = lab.start();
-    let cut = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
-    cut.set_len(LENGTH as u64 - 1).expect("cut");
-    let said = refusal(&program, "replace m0 1 c2");
-    assert!(
-        said.ends_with(
-            "c2: leg 0 has become shorter than the mirror; repair it from another first"
-        ),
-        "{said}"
-    );
+    let cut = |bytes: usize| {
+        let leg = fs::File::options().write(true).open(lab.chunk(0)).expect("ours");
+        leg.set_len((LENGTH - bytes) as u64).expect("cut");
+    };
+    let stays = |why: &str| {
+        for message in ["replace m0 1 c2", "fail m0 1"] {
+            for message in [message.to_string(), format!("dry-run {message}")] {
+                let said = refusal(&program, &message);
+                assert!(said.contains(why), "{message}: {said}");
+            }
+        }
+    };
+    cut(1);
+    stays(": leg 0 has become shorter than the mirror; repair it from another first");
     admin(&program, "repair m0 from 1").expect("understood");
     eventually("it is whole again", || (lab.bytes(0) == first_bytes()).then_some(()));
+    wait_for(&program, "m0 equal");
+    admin(&program, "pause").expect("understood");
+    cut(70_000);
+    assert!(ds(&program).read_all(&["m0"]).expect("leg 1 has it") == first_bytes());
+    // A read that finds nothing tells of no length, so all may be gone.
+    stays(&format!(": leg 1 alone has {LENGTH} bytes right; "));
+    assert_eq!(ctl_text(&program), "mirror m0 c0 c1\n");
+    admin(&program, "resume").expect("understood");
     wait_for(&program, "m0 equal");
     admin(&program, "replace m0 1 c2").expect("understood");
     wait_for(&program, "m0 equal");

@@ -41,16 +41,8 @@ pub enum Job {
     Open { job: JobId, path: Vec<String> },
     Save { job: JobId, text: Option<String>, log: Option<(Rc<Device>, Key)> },
     Record(usize, Identity),
-    Move(Moving),
+    Move { log: usize, keys: (Key, Key), record: Box<Record>, text: String },
     Export { job: host_fs::JobId, ask: Ask },
-}
-
-/// A mirror that is to have another log and configuration.
-pub struct Moving {
-    log: usize,
-    keys: (Key, Key),
-    record: Box<Record>,
-    text: String,
 }
 
 /// The surroundings of one server, from its start to its end.
@@ -114,7 +106,7 @@ impl Host {
                 self.jobs.push(Job::Record(log, file));
             }
             Some(Work::Move { log, keys, record, text }) => {
-                self.jobs.push(Job::Move(Moving { log, keys, record, text }));
+                self.jobs.push(Job::Move { log, keys, record, text });
             }
             None => {}
         }
@@ -129,7 +121,7 @@ impl Host {
                     let _ = self.disk.write(file, offset, &data, &mut self.dice);
                 }
                 Job::Save { text, log, .. } if self.dice.one_in(2) => self.save(text, log.as_ref()),
-                Job::Move(Moving { keys, record, text, .. }) => {
+                Job::Move { keys, record, text, .. } => {
                     self.disk.move_log(&keys, &record, text, self.dice.below(4));
                 }
                 _ => {}
@@ -166,7 +158,7 @@ impl Host {
 
     /// Whether a mirror's log is being written.
     pub fn is_recording(&self) -> bool {
-        self.jobs.iter().any(|job| matches!(job, Job::Record(..) | Job::Move(_)))
+        self.jobs.iter().any(|job| matches!(job, Job::Record(..) | Job::Move { .. }))
     }
 
     /// Whether something is being written.
@@ -202,7 +194,7 @@ impl Host {
                 let recorded = self.logs.recorded(log, Ok(()));
                 self.go_on(world, log, recorded);
             }
-            Job::Move(Moving { log, keys, record, text }) => {
+            Job::Move { log, keys, record, text } => {
                 let moved = match dice.one_in(8) {
                     true => Err(StateError::Foreign("no room".into())),
                     false => {

@@ -143,11 +143,11 @@ impl Plan {
                         placed.servers.iter().all(|&server| server == home).then_some(home)
                     };
                     let homes: Vec<Option<usize>> = inner.iter().map(home).collect();
-                    let mut spare = |(leg, home): (&Node, &Option<usize>)| {
+                    let spare = |(leg, home): (&Node, &Option<usize>)| {
                         let is_file = matches!(leg.kind, Kind::File(_)) && *home == Some(server);
                         (is_file && dice.one_in(2)).then(|| self.add_spare(server, leg.length))
                     };
-                    let spares = node.inner.iter().zip(&homes).map(&mut spare).collect();
+                    let spares = node.inner.iter().zip(&homes).map(spare).collect();
                     let mirrors = node.all().iter().filter(|n| n.kind == Kind::Mirror).count();
                     let (name, node) = (name.clone(), node.clone());
                     let is_plain = !inside && mirrors == 1;

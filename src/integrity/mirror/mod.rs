@@ -375,14 +375,12 @@ impl Mirror {
 
     // What a person asks for.
 
-    /// Takes a leg out of service until a person brings it back. False if it is the last one.
-    pub fn hold(&mut self, leg: usize, why: &str, now: u64) -> bool {
+    /// Takes a leg out of service until a person brings it back, if it is not the last one.
+    pub fn hold(&mut self, leg: usize, why: &str, now: u64) {
         if self.take_out(leg, why, Service::Held, now) {
             self.legs[leg].service = Service::Held;
             self.want_record();
-            return true;
         }
-        false
     }
 
     /// Everything that is stale is to be rewritten now, and legs that are held come back.
