@@ -16,6 +16,8 @@ use std::sync::atomic::AtomicU32;
 use styx::enames;
 use styx::server::{Ename, Outcome};
 
+use crate::integrity::Upsets;
+
 /// The `type` field in the entries of our own devices: the letter of the kernel's device. In such
 /// an entry `dev` says how many devices deep the device is, so that the depth of a device is known
 /// over any number of servers.
@@ -60,13 +62,13 @@ impl Inner {
         }
     }
 
-    /// How often something that was written to it, and not synced, may have been lost while this server
-    /// ran, because another one was away.
-    pub fn losses(&self) -> u32 {
+    /// How often its bytes may have changed though nobody wrote to it: of a file on another server, because
+    /// that was away.
+    pub fn upsets(&self) -> Upsets {
         match self {
-            Inner::File(File::Remote(file)) => file.losses(),
-            Inner::Device(device) => device.losses(),
-            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => 0,
+            Inner::File(File::Remote(file)) => Upsets { losses: file.losses(), shifts: 0 },
+            Inner::Device(device) => device.upsets(),
+            Inner::File(File::Local(_)) | Inner::Ctl | Inner::Absent(_) => Upsets::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{File, Inner};
 use crate::device::crypt::Cipher;
 use crate::device::{Geometry, Kind, Rules};
-use crate::integrity::Mirror;
+use crate::integrity::{Mirror, Upsets};
 
 /// A configured device.
 #[derive(Debug)]
@@ -172,24 +172,23 @@ impl Device {
         counts.fold(0, u32::wrapping_add)
     }
 
-    /// How often something that was written to it, and not synced, may have been lost: of a mirror, by
-    /// its last leg in service.
-    pub fn losses(&self) -> u32 {
+    /// How often its bytes may have changed though nobody wrote to it.
+    pub fn upsets(&self) -> Upsets {
         match self.mirror() {
-            Some(mirror) => mirror.losses(),
-            None => self.inner().iter().map(Inner::losses).fold(0, u32::wrapping_add),
+            Some(mirror) => mirror.upsets(),
+            None => self.inner().iter().map(Inner::upsets).fold(Upsets::default(), Upsets::and),
         }
     }
 
-    /// mirror: legs whose servers may have lost something are not read from now on. The time is `now`,
-    /// in milliseconds since 1970.
-    pub fn notice_losses(&self, now: u64) {
+    /// mirror: what its legs have had is noticed. Those whose servers may have lost something are not
+    /// read from now on. The time is `now`, in milliseconds since 1970.
+    pub fn notice_upsets(&self, now: u64) {
         for (leg, inner) in self.inner().iter().enumerate() {
             if let Inner::Device(device) = inner {
-                device.notice_losses(now);
+                device.notice_upsets(now);
             }
             if let Some(mut mirror) = self.mirror() {
-                mirror.notice_losses(leg, inner.losses(), now);
+                mirror.notice(leg, inner.upsets(), now);
             }
         }
     }

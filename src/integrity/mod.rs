@@ -14,4 +14,4 @@ pub mod state;
 
 pub use intent::{Regions, Scale};
 pub use log::LogError;
-pub use mirror::{Mirror, Service, Step};
+pub use mirror::{Mirror, Service, Step, Upsets};

@@ -19,6 +19,8 @@ pub enum Copied {
     Same,
     /// They differed, in these bytes of the mirror at the most; after a copy they do not.
     Differed(Range<u64>),
+    /// What could be read of the other one was the same, but not these bytes; now they can.
+    Lacked(Range<u64>),
     /// The good leg could not be read.
     SourceFailed(Ename),
     /// The other one could not be written.
@@ -52,7 +54,7 @@ pub(super) struct CopyRange {
     holed: bool,
     source: Vec<u8>,
     target: Vec<u8>,
-    differs: Option<Range<u64>>,
+    differs: Option<Copied>,
     ended: Option<Copied>,
 }
 
@@ -89,7 +91,7 @@ impl CopyRange {
         op: Op,
     ) -> Outcome<usize> {
         let Step { from, to, offset, count } = self.step;
-        self.mirror.notice_losses(carrier.time());
+        self.mirror.notice_upsets(carrier.time());
         let leg = match self.stage {
             // It may have waited for writes that the good leg failed, or may have become another file:
             // then it is good no more.
@@ -151,24 +153,25 @@ impl CopyRange {
             }
             (Stage::ReadTarget, result) => {
                 let read = result.unwrap_or(0).min(self.target.len());
-                match difference(&self.source, &self.target[..read]) {
+                let other = &self.target[..read];
+                let place =
+                    |bytes: Range<usize>| offset + bytes.start as u64..offset + bytes.end as u64;
+                let found = match difference(&self.source, other).map(place) {
                     None => Copied::Same,
-                    Some(bytes) => {
-                        let differs = offset + bytes.start as u64..offset + bytes.end as u64;
-                        if self.compare {
-                            Copied::Differed(differs)
-                        } else {
-                            self.differs = Some(differs);
-                            self.stage = Stage::Write;
-                            return Next::Step;
-                        }
-                    }
+                    Some(bytes) if self.source.starts_with(other) => Copied::Lacked(bytes),
+                    Some(bytes) => Copied::Differed(bytes),
+                };
+                if !self.compare && found != Copied::Same {
+                    self.differs = Some(found);
+                    self.stage = Stage::Write;
+                    return Next::Step;
                 }
+                found
             }
             // All of it has to be looked at again: what is in the hole was never written.
             (Stage::Write, Ok(_)) if self.holed => Copied::TargetFailed(short()),
             (Stage::Write, Ok(moved)) if whole(&moved) => {
-                self.differs.take().map_or(Copied::Same, Copied::Differed)
+                self.differs.take().unwrap_or(Copied::Same)
             }
             (Stage::Write, result) => Copied::TargetFailed(result.err().unwrap_or_else(short)),
         };

@@ -89,8 +89,12 @@ fn each_file(
         return None;
     }
     let piece = match geometry.kind() {
-        Kind::Mirror if way != Way::Read => return each_leg(device, (offset, count), then),
-        Kind::Mirror => Piece { inner: device.mirror()?.first()?, offset, count },
+        Kind::Mirror => match way {
+            Way::Read => Piece { inner: device.mirror()?.first()?, offset, count },
+            Way::Write => return each_leg(device, (offset, count), then),
+            // Were it left half written here, and then a leg beside it failed, it would never know.
+            Way::WriteLeg => return None,
+        },
         // A write that comes to our ctl is a message to it, if one of no bytes.
         Kind::Cat | Kind::Inter | Kind::Part { .. } if way == Way::Read || !device.has_ctl() => {
             geometry.piece(offset, count)

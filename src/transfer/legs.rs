@@ -127,16 +127,16 @@ impl Legs {
     fn end_write(&mut self, stopped: bool, now: u64) -> bool {
         let (offset, count) = self.range();
         let Some(mut mirror) = self.device.mirror() else { return false };
-        if self.took == 0 && !stopped {
+        let legs = 0..self.device.inner().len();
+        let all = self.took | self.caught_up;
+        let took = legs.into_iter().any(|leg| all >> leg & 1 == 1 && mirror.is_read(leg));
+        if !took && self.took == 0 && !stopped {
             // None is worse than the others.
             self.failed.clear();
         }
         for (leg, why) in self.failed.drain(..) {
             mirror.write_failed(leg, (offset, count), &why, now);
         }
-        let legs = 0..self.device.inner().len();
-        let all = self.took | self.caught_up;
-        let took = legs.into_iter().any(|leg| all >> leg & 1 == 1 && mirror.is_read(leg));
         if stopped || !took {
             mirror.half_written(offset, count, now);
         }

@@ -248,7 +248,7 @@ impl<C: Carrier> Machine<'_, C> {
         let mut frame = match device.geometry.kind() {
             Kind::Mirror => {
                 if device.homes() != 0 {
-                    device.notice_losses(self.carrier.time());
+                    device.notice_upsets(self.carrier.time());
                 }
                 Frame::Legs(Legs::new(device, span))
             }

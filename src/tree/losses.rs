@@ -25,7 +25,7 @@ impl Told {
 
     /// A sync is over: what is answered.
     pub fn answer<T>(&self, synced: Result<T, Ename>) -> Result<T, Ename> {
-        let losses = self.entry.device.losses();
+        let losses = self.entry.device.upsets().losses;
         let known = self.losses.replace(losses);
         self.entry.told.set(losses);
         match synced {

@@ -195,7 +195,7 @@ impl World {
             }
         }
         let mirrors = self.mirrors();
-        mirrors.iter().for_each(|entry| entry.device.notice_losses(time));
+        mirrors.iter().for_each(|entry| entry.device.notice_upsets(time));
         self.tell_news(&mirrors, time);
         let mut next: Option<Instant> = None;
         let mut at = |when: Option<Instant>| next = next.into_iter().chain(when).min();
@@ -372,7 +372,8 @@ impl World {
         match self.upkeep.job.take() {
             Some(Job::Copy(entry, step)) => {
                 let ended = match copied {
-                    Some(Copied::Same | Copied::Differed(_)) => Stepped::Equal,
+                    Some(Copied::Same | Copied::Lacked(_)) => Stepped::Equal { changed: false },
+                    Some(Copied::Differed(_)) => Stepped::Equal { changed: true },
                     Some(Copied::SourceFailed(_)) => Stepped::SourceFailed,
                     Some(Copied::TargetFailed(why)) => {
                         let lost = why == enames::ETRUNCATED;
@@ -387,7 +388,7 @@ impl World {
             Some(Job::Compare(mut verify, step)) => {
                 let place = format!("{}: verify: leg {}", name(&verify.entry), step.to);
                 let line = match copied {
-                    Some(Copied::Differed(bytes)) => {
+                    Some(Copied::Differed(bytes) | Copied::Lacked(bytes)) => {
                         verify.differ += bytes.end - bytes.start;
                         let (start, end) = (bytes.start, bytes.end);
                         Some(format!("{place} differs from leg {} in {start}..{end}", step.from))

@@ -256,6 +256,13 @@ impl Real {
         true
     }
 
+    /// The oldest pending operation, which must be a write, ends with an error.
+    pub fn fail_write(&mut self) {
+        let job = self.disk.jobs.remove(0);
+        let Job::Write { op, .. } = job else { panic!("it is no write") };
+        self.transfers.complete(&mut self.disk, op, Err("No space left on device".into()));
+    }
+
     /// The next transfer that is over: whose it was, and what came of it.
     pub fn next_finished(&mut self) -> Option<(usize, Result<Finished, Ename>)> {
         let finished = self.transfers.next_finished()?;

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use disk::{Finished, Real};
 use dsfs::ctl::Dialect;
 use dsfs::inner::Device;
+use dsfs::integrity::mirror::Stepped;
 use model::{BLOCK, Files, HEADER, Kind, Node, Refusal, SECTOR, Shape};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -335,7 +336,6 @@ fn with_sync_a_write_is_over_when_each_file_has_been_synced() {
     }
 }
 
-/// Every kind alone, read and written at and across every boundary, byte by byte around it.
 #[test]
 fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {
     let mut files = Files::new();
@@ -354,6 +354,27 @@ fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {
     assert_eq!(real.next_finished(), Some((1, Ok(read))));
 }
 
+#[test]
+fn a_leg_that_fails_a_write_is_out_where_one_has_it_that_comes_back_meanwhile() {
+    let shape = Shape::Mirror(vec![Shape::File(100), Shape::File(100)]);
+    let mut scene = Scene::new(Dialect::Plan9, &shape);
+    let mirror = scene.devices[0].1.clone();
+    let known = || mirror.mirror().expect("it is a mirror");
+    known().write_failed(0, (0, 10), "no room", 0);
+    let step = known().next_step(u64::MAX).expect("leg 0 is to be mended");
+    scene.real.disk.late = true;
+    assert_eq!(scene.real.write(&mirror, 50, &[7; 10], 1), None);
+    scene.real.fail_write();
+    known().stepped(step, Stepped::Equal { changed: false }, 0);
+    known().begin_clean();
+    known().end_clean(true, 0);
+    assert!(known().is_read(0) && scene.real.step(0), "it is back, and then takes the write");
+    assert_eq!(scene.real.next_finished(), Some((1, Ok(Finished::Wrote(10)))));
+    assert!(!known().is_read(1), "it lacks what was answered");
+    assert!(known().legs()[1].stale.has(0));
+}
+
+/// Every kind alone, read and written at and across every boundary, byte by byte around it.
 #[test]
 fn every_boundary_of_every_kind_alone() {
     let (block, sector) = (BLOCK, SECTOR);

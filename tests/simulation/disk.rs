@@ -169,6 +169,12 @@ impl Disk {
         self.files[file].fault = fault;
     }
 
+    /// The files that can't be synced, by their numbers among those of all servers.
+    pub fn unsyncable(&self) -> impl Iterator<Item = usize> {
+        let files = self.files.iter().filter(|file| file.fault == Some(Fault::Syncs));
+        files.map(|file| file.number)
+    }
+
     /// Nothing is wrong any more.
     pub fn heal(&mut self) {
         self.files.iter_mut().for_each(|file| file.fault = None);

@@ -126,7 +126,7 @@ impl Node {
             return Vec::new();
         };
         let device = &life.entry(mirror).device;
-        device.notice_losses(BEGINNING + time);
+        device.notice_upsets(BEGINNING + time);
         let mirror = device.mirror().expect("a mirror");
         let whole = |&leg: &usize| mirror.is_read(leg) && mirror.legs()[leg].stale.is_empty();
         (0..mirror.legs().len()).filter(whole).collect()

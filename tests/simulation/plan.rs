@@ -288,7 +288,11 @@ fn shape(dice: &mut Random, length: u64) -> Shape {
         2 => Shape::Mirror(files(2)),
         _ => file(),
     };
-    match dice.below(12) {
+    let mirror = |dice: &mut Random| {
+        let mirror = Shape::Mirror(files(2 + dice.below(2)));
+        if dice.one_in(4) { Shape::Cat(vec![mirror]) } else { mirror }
+    };
+    match dice.below(14) {
         0 | 1 | 7..=9 => Shape::Mirror(files(2 + dice.below(2))),
         2 => Shape::Mirror(vec![simple(dice), simple(dice)]),
         3 => Shape::Cat(vec![simple(dice), simple(dice)]),
@@ -299,6 +303,8 @@ fn shape(dice: &mut Random, length: u64) -> Shape {
             Shape::Part(Box::new(simple(dice)), start, count)
         }
         6 => Shape::Cat(files(1 + dice.below(3))),
+        10 => Shape::Mirror(vec![mirror(dice), mirror(dice)]),
+        11 => Shape::Mirror(vec![mirror(dice), file()]),
         _ => Shape::Mirror(vec![file(), Shape::Part(file().into(), (0, 0), (u16::MAX, 255))]),
     }
 }

@@ -1,7 +1,5 @@
 //! How marks are taken back: when every leg that is written has what it was given on stable storage.
 
-use styx::enames;
-
 use super::{Leg, Mirror, Service};
 
 impl Mirror {
@@ -49,24 +47,6 @@ impl Mirror {
         }
         self.want_record();
         self.take_out(leg, why, Service::Out, now);
-    }
-
-    /// How often the files of a leg have lost what was written to them and not synced. If that is more
-    /// than it was, the leg is out, or if it is the last one, something may be gone for good.
-    pub fn notice_losses(&mut self, leg: usize, losses: u32, now: u64) {
-        let known = self.legs[leg].losses.replace(losses);
-        if known.is_none_or(|known| known == losses) {
-            return;
-        }
-        self.sync_failed(leg, enames::EAWAY, now);
-        if self.is_read(leg) {
-            self.losses = self.losses.wrapping_add(1);
-        }
-    }
-
-    /// How often its last leg in service may have lost what was not synced.
-    pub fn losses(&self) -> u32 {
-        self.losses
     }
 
     /// Whether a leg could come back if only what it got were synced.

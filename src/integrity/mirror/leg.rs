@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::MIN_RETRY;
+use super::{MIN_RETRY, Upsets};
 use crate::integrity::intent::Regions;
 
 /// The state of a leg.
@@ -49,8 +49,8 @@ pub struct Leg {
     pub absent: bool,
     /// Bytes compared and made equal since the server started.
     pub resynced: u64,
-    /// How often its files have lost what was not synced, as was noticed last.
-    pub(super) losses: Option<u32>,
+    /// What was noticed of it last.
+    pub(super) upsets: Option<Upsets>,
     /// Regions that were rewritten and are not synced, and those that are being synced.
     pub(super) copied: Regions,
     pub(super) syncing: Regions,
@@ -73,7 +73,7 @@ impl Leg {
             unfilled: false,
             absent: false,
             resynced: 0,
-            losses: None,
+            upsets: None,
             copied: Regions::new(regions),
             syncing: Regions::new(regions),
             cursor: None,

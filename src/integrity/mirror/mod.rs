@@ -12,6 +12,7 @@ mod record;
 mod replace;
 #[cfg(test)]
 mod tests;
+mod upset;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -24,6 +25,7 @@ use crate::integrity::log::Identity;
 use crate::integrity::pace::STEP;
 
 pub use leg::{Leg, Service};
+pub use upset::Upsets;
 
 /// A leg that fails this many reads, none of them longer than [`FORGET`] after the one before, is
 /// out of service: each costs a client the time of a failed read.
@@ -65,8 +67,12 @@ pub struct Step {
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// Both legs hold the same now.
-    Equal,
+    /// Both legs hold the same now. `changed`: of the leg that was mended other bytes could be read
+    /// before.
+    Equal {
+        /// Whether that is so.
+        changed: bool,
+    },
     /// Nothing was done: the good leg went out of service, or the log could not be written.
     NotBegun,
     /// The good leg could not be read.
@@ -122,8 +128,7 @@ pub struct Mirror {
     log: Option<Logged>,
     /// The leg that is being replaced, and whether a person had held it before.
     replacing: Option<(usize, bool)>,
-    /// How often its last leg in service may have lost what was not synced.
-    losses: u32,
+    upsets: Upsets,
     news: Vec<String>,
     stirred: Rc<Cell<bool>>,
 }
@@ -142,7 +147,7 @@ impl Mirror {
             cleaning: None,
             log: None,
             replacing: None,
-            losses: 0,
+            upsets: Upsets::default(),
             news: Vec::new(),
             stirred: Rc::default(),
         }
@@ -279,6 +284,7 @@ impl Mirror {
     pub fn holed(&mut self, leg: usize, now: u64) {
         self.lost(leg);
         self.mend_soon(leg, now);
+        let first = self.first();
         let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
         let holed = &mut self.legs[leg];
         if others && holed.service == Service::In {
@@ -289,6 +295,7 @@ impl Mirror {
             }
             tracing::warn!(leg, "a mirror's leg is shorter than it was");
             self.tell(format!("leg {leg} catching-up: {}", enames::ETRUNCATED));
+            self.shift_from(first);
         }
     }
 
@@ -307,12 +314,19 @@ impl Mirror {
         if !self.is_read(leg) {
             return;
         }
-        match bad {
-            BadRead::Error => self.missed(leg, offset, count),
+        let (offset, count) = match bad {
+            BadRead::Error => (offset, count),
             // Nobody knows how much is gone before that.
-            BadRead::Short(0) => self.lost(leg),
-            BadRead::Short(got) => self.missed(leg, offset.saturating_add(got), u64::MAX),
+            BadRead::Short(0) => (0, u64::MAX),
+            BadRead::Short(got) => (offset.saturating_add(got), u64::MAX),
+        };
+        let span = self.scale.span(offset, count);
+        let mut others = (0..self.legs.len()).filter(|&other| other != leg && self.is_read(other));
+        if others.any(|other| self.is_stale(other, span.clone())) {
+            // That one may answer now.
+            self.shift();
         }
+        self.missed(leg, offset, count);
         self.mend_soon(leg, now);
         let failed = &mut self.legs[leg];
         if now.saturating_sub(failed.failed_at) > FORGET {
@@ -326,6 +340,10 @@ impl Mirror {
         if failures >= MAX_FAILED_READS {
             self.take_out(leg, "it fails reads again and again", Service::Out, now);
         }
+    }
+
+    fn is_stale(&self, leg: usize, mut span: Range<usize>) -> bool {
+        span.any(|region| self.legs[leg].stale.has(region))
     }
 
     fn mend_soon(&mut self, leg: usize, now: u64) {
@@ -343,6 +361,7 @@ impl Mirror {
     /// Takes a leg out of service (D19). The last one stays, since nothing holds more than it does.
     /// True if it is out.
     fn take_out(&mut self, leg: usize, why: &str, to: Service, now: u64) -> bool {
+        let first = self.first();
         let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
         let out = &mut self.legs[leg];
         let was = out.service;
@@ -369,7 +388,7 @@ impl Mirror {
             tracing::warn!(leg, why, "a mirror's leg is out of service");
         }
         self.tell(format!("leg {leg} {}: {why}", to.word()));
-        self.stirred.set(true);
+        self.shift_from(first);
         true
     }
 
@@ -407,6 +426,7 @@ impl Mirror {
             self.take_out(leg, "it is being repaired", Service::Out, now);
             self.legs[leg].retry_at = 0;
         }
+        self.shift();
         self.want_record();
     }
 
@@ -451,9 +471,18 @@ impl Mirror {
 
     /// How a step ended.
     pub fn stepped(&mut self, step: Step, ended: Stepped, now: u64) {
+        if let Stepped::Equal { changed } = ended
+            && self.first() == Some(step.to)
+        {
+            // What could not be read now may have been other bytes when it could.
+            let span = self.scale.span(step.offset, step.count);
+            if changed || self.is_stale(step.from, span) {
+                self.shift();
+            }
+        }
         let leg = &mut self.legs[step.to];
         match ended {
-            Stepped::Equal => {
+            Stepped::Equal { .. } => {
                 leg.resynced = leg.resynced.saturating_add(step.count);
                 let at = leg.cursor.filter(|&(_, offset)| offset == step.offset);
                 // Else it became stale again meanwhile.
@@ -502,6 +531,7 @@ impl Mirror {
 
     /// A leg that has caught up, and holds all of it on stable storage, is in service again.
     fn bring_back(&mut self, leg: usize, now: u64) {
+        let first = self.first();
         let back = &mut self.legs[leg];
         if back.service == Service::CatchingUp && back.is_whole() {
             (back.service, back.since) = (Service::In, now);
@@ -509,6 +539,7 @@ impl Mirror {
             back.unfilled = false;
             (back.failures, back.retry_wait) = (0, MIN_RETRY);
             self.tell(format!("leg {leg} in-service"));
+            self.shift_from(first);
             self.want_record();
         }
     }

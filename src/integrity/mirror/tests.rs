@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{BadRead, MIN_RETRY, MOMENT, Mirror, Service, Stepped};
+use super::{BadRead, MIN_RETRY, MOMENT, Mirror, Service, Stepped, Upsets};
 use crate::integrity::log::{Found, Record};
 
 const LENGTH: u64 = 100;
@@ -46,12 +46,12 @@ fn what_came_from_a_leg_that_is_to_be_rewritten_is_copied_again() {
     mirror.read_failed(2, 0, 10, BadRead::Error, early);
     let step = mirror.next_step(MIN_RETRY).expect("the leg that is out is tried again");
     assert_eq!((step.from, step.to), (1, 0));
-    mirror.stepped(step, Stepped::Equal, MIN_RETRY);
+    mirror.stepped(step, Stepped::Equal { changed: true }, MIN_RETRY);
     assert!(mirror.legs()[0].stale.is_empty());
     // Now leg 1 may get other bytes than leg 0 got from it.
     let step = mirror.next_step(early + MOMENT).expect("a leg in service is mended");
     assert_eq!((step.from, step.to), (2, 1));
-    mirror.stepped(step, Stepped::Equal, early + MOMENT);
+    mirror.stepped(step, Stepped::Equal { changed: true }, early + MOMENT);
     assert!(mirror.legs()[0].stale.has(0) && mirror.legs()[0].service == Service::CatchingUp);
 }
 
@@ -59,15 +59,64 @@ fn what_came_from_a_leg_that_is_to_be_rewritten_is_copied_again() {
 fn a_leg_that_may_have_lost_something_is_out_and_the_last_one_says_so() {
     let mut mirror = logged(2);
     mirror.begin_write(0, 10);
-    mirror.notice_losses(0, 5, 0);
-    mirror.notice_losses(1, 0, 0);
+    let lost = |losses| Upsets { losses, shifts: 0 };
+    mirror.notice(0, lost(5), 0);
+    mirror.notice(1, lost(0), 0);
     assert!(mirror.is_read(0), "how it was at first says nothing");
-    mirror.notice_losses(0, 6, 0);
-    mirror.notice_losses(0, 6, 0);
-    assert_eq!((mirror.first(), mirror.losses()), (Some(1), 0));
+    mirror.notice(0, lost(6), 0);
+    mirror.notice(0, lost(6), 0);
+    assert_eq!((mirror.first(), mirror.upsets()), (Some(1), lost(0)));
     assert!(mirror.legs()[0].stale.has(0));
-    mirror.notice_losses(1, 1, 0);
-    assert_eq!((mirror.first(), mirror.losses()), (Some(1), 1));
+    mirror.notice(1, lost(1), 0);
+    assert_eq!((mirror.first(), mirror.upsets()), (Some(1), lost(1)));
+}
+
+#[test]
+fn a_mirror_tells_when_other_bytes_than_before_are_read_of_it() {
+    let lossless = |shifts| Upsets { losses: 0, shifts };
+    let mut mirror = logged(2);
+    mirror.read_failed(0, 0, 10, BadRead::Error, 0);
+    let step = mirror.next_step(MOMENT).expect("it is mended");
+    mirror.stepped(step, Stepped::Equal { changed: false }, MOMENT);
+    assert_eq!(mirror.upsets(), lossless(0), "its legs were equal");
+
+    // After a crash they need not be.
+    let mut record = Record::new(LENGTH, 2);
+    record.marked.add(0..1);
+    mirror.restore(&Found { record, sequence: 1, half: 0, identity: [0; 32] }, 0);
+    mirror.read_failed(0, 0, 10, BadRead::Error, 0);
+    assert_eq!(mirror.upsets(), lossless(1), "leg 1 answers");
+    let step = mirror.next_step(MOMENT).expect("it is mended");
+    assert_eq!((step.from, step.to), (1, 0));
+    mirror.stepped(step, Stepped::Equal { changed: false }, MOMENT);
+    assert_eq!(mirror.upsets(), lossless(2), "leg 0 has what leg 1 had");
+    let step = mirror.next_step(MOMENT).expect("leg 1 was stale too");
+    mirror.stepped(step, Stepped::Equal { changed: true }, MOMENT);
+    assert_eq!(mirror.upsets(), lossless(2), "leg 0 is read, as it was");
+
+    mirror.write_failed(0, (0, 10), "no room", 0);
+    assert_eq!(mirror.upsets(), lossless(2), "leg 1 has the same");
+    mirror.repair_from(0, 0);
+    assert_eq!(mirror.upsets(), lossless(3), "a person said what is right");
+}
+
+#[test]
+fn a_leg_of_which_other_bytes_are_read_is_compared() {
+    let shifted = |shifts| Upsets { losses: 0, shifts };
+    let mut mirror = logged(3);
+    (0..3).for_each(|leg| mirror.notice(leg, shifted(4), 0));
+    assert!(mirror.is_sound(), "how it was at first says nothing");
+    mirror.hold(2, "a person said so", 0);
+    mirror.notice(2, shifted(5), 0);
+    assert_eq!(mirror.upsets(), shifted(0), "nobody reads that one");
+    mirror.notice(1, shifted(5), 0);
+    mirror.notice(1, shifted(5), 0);
+    assert_eq!(mirror.upsets(), shifted(1), "who has copied from it is told");
+    let stale = mirror.legs().iter().map(|leg| leg.stale.has(0));
+    assert_eq!(stale.collect::<Vec<_>>(), [false, true, true]);
+    assert!(mirror.is_read(1), "it has lost nothing");
+    let step = mirror.next_step(0).expect("it is compared at once");
+    assert_eq!((step.from, step.to), (0, 1));
 }
 
 #[test]
@@ -131,7 +180,7 @@ fn a_leg_that_was_replaced_is_no_source_before_it_is_filled() {
     restarted.restore(&found, 0);
     assert_eq!(restarted.is_no_source(0), unfilled, "after a restart");
     while let Some(step) = mirror.next_step(u64::MAX) {
-        mirror.stepped(step, Stepped::Equal, 0);
+        mirror.stepped(step, Stepped::Equal { changed: true }, 0);
     }
     assert_eq!(mirror.is_no_source(0), unfilled, "it is not on stable storage");
     assert!(mirror.begin_clean());

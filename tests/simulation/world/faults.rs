@@ -2,7 +2,7 @@
 //! hosts cuts files or takes them away.
 
 use super::World;
-use crate::device_model::Kind;
+use crate::device_model::{Kind, Node as Shape};
 use crate::disk::{Fault, Lost};
 use crate::node::Node;
 use crate::plan::{Mirror, counterparts, ranges};
@@ -48,8 +48,17 @@ impl World {
     }
 
     /// The files that may lose what was not synced when a server dies: those that are on it, unless
-    /// a leg of their mirror elsewhere has it all; and those of mirrors that it has, if it alone knows which leg is right.
-    fn exposed(&self, server: usize) -> Vec<usize> {
+    /// a leg of their mirror elsewhere has it all, and is not about to go out since it can't be synced; and
+    /// those of mirrors that it has, if it alone knows which leg is right.
+    fn exposed(&mut self, server: usize) -> Vec<usize> {
+        let disks = self.nodes.iter_mut().map(Node::disk);
+        let unsyncable: Vec<usize> = disks.flat_map(|disk| disk.unsyncable()).collect();
+        let stays = |leg: &Shape| {
+            leg.all().iter().all(|node| match node.kind {
+                Kind::File(number) => !unsyncable.contains(&number),
+                _ => true,
+            })
+        };
         let mut exposed: Vec<usize> =
             (0..self.lengths.len()).filter(|&file| self.model.is_on(file, server)).collect();
         for mirror in self.mirrors.iter().filter(|mirror| mirror.is_plain) {
@@ -57,7 +66,9 @@ impl World {
             let is_its = |file: &usize| files.iter().any(|(other, _, _)| other == file);
             let legs = self.nodes[mirror.server].whole_legs(&mirror.name, self.time);
             let elsewhere = mirror.homes.iter().all(Option::is_some)
-                && legs.iter().any(|&leg| mirror.homes[leg] != Some(server));
+                && legs.iter().any(|&leg| {
+                    mirror.homes[leg] != Some(server) && stays(&mirror.node.inner[leg])
+                });
             if mirror.server == server {
                 if legs.len() < mirror.homes.len() {
                     exposed.extend(files.iter().map(|&(file, _, _)| file));
