@@ -409,7 +409,7 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
         ["pause"] | ["resume"] => {
             let pause = words[0] == "pause";
             if !dry {
-                world.upkeep.pace.pause(pause);
+                world.pace().pause(pause);
             }
             format!("{}: resync and verify {}", words[0], if pause { "wait" } else { "go on" })
         }
@@ -417,7 +417,7 @@ fn carry_out(world: &mut World, words: &[&str], dry: bool, time: u64) -> Result<
             let advice = "rate: a number of bytes in a second, 1024 or more";
             let rate: u64 = bytes.parse().ok().filter(|&n| n >= 1024).ok_or(advice)?;
             if !dry {
-                world.upkeep.pace.set_rate(rate);
+                world.pace().set_rate(rate);
             }
             format!("rate {rate}: bytes in a second for resync and verify")
         }

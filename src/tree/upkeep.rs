@@ -60,7 +60,7 @@ enum Job {
 #[derive(Debug, Default)]
 pub struct Upkeep {
     /// How fast.
-    pub pace: Pace,
+    pub(super) pace: Pace,
     /// What has happened.
     pub journal: Journal,
     /// Whether anything is changed: not before the server runs, and not while it only checks.
@@ -121,6 +121,11 @@ impl Upkeep {
 }
 
 impl World {
+    /// How fast legs are mended and compared.
+    pub fn pace(&mut self) -> &mut Pace {
+        &mut self.upkeep.pace
+    }
+
     /// A client asked for something, so upkeep gives way.
     pub fn client_came(&mut self, now: Instant) {
         self.turn = Some(now);

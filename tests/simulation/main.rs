@@ -3,8 +3,8 @@
 //! so is what runs a connection (`event_loop::connection`). Only sockets, worker threads and disks are
 //! played: networks delay, stall and cut, disks fail, tear, stop short and lie, hosts cut files and take
 //! them away, servers lose power and start again, clients vanish, take legs out of service, have them
-//! replaced, or ask for much and read nothing. Everything that clients see is checked against a model
-//! (`model.rs`), and at the end of a world nothing of it may be left.
+//! replaced, make upkeep slow or stop it, or ask for much and read nothing. Everything that clients see
+//! is checked against a model (`model.rs`), and at the end of a world nothing of it may be left.
 //!
 //! One seed is one world, and is played the same each time. A seed that fails prints the command that
 //! plays it again:

@@ -236,7 +236,7 @@ impl Client {
         let mirror = *scene.dice.pick(&mirrors);
         let Mirror { name, node, .. } = mirror;
         let leg = scene.dice.below(node.inner.len());
-        let order = match scene.dice.below(12) {
+        let order = match scene.dice.below(14) {
             // What is being written then may fail, if that leg was out.
             0 if scene.may_fail && !self.repaired && scene.strict == u64::MAX => {
                 // That leg may hold anything that was ever written.
@@ -257,6 +257,8 @@ impl Client {
                 let Spare { leg, files, .. } = scene.dice.pick(&spares);
                 format!("replace {name} {leg} /f{}", scene.dice.pick(files))
             }
+            10 => (*scene.dice.pick(&["pause", "resume"])).to_owned(),
+            11 => format!("rate {}", 1024 << scene.dice.below(20)),
             _ => format!("resync {name}"),
         };
         scene.digest.tell(|| format!("client {} orders {order}", self.number));

@@ -8,6 +8,7 @@ use dsfs::ctl::{Entry, Keys};
 use dsfs::event_loop::connection::{Share, Turn};
 use dsfs::inner::{Carrier, File, Inner};
 use dsfs::integrity::Service;
+use dsfs::integrity::pace::RATE;
 use dsfs::limits;
 use dsfs::tree::{Answered, ClientId, Owner};
 use styx::server::Ename;
@@ -111,8 +112,14 @@ impl Life {
         self.entry(mirror).device.mirror().expect("a mirror").repair_from(from, time);
     }
 
-    /// Has the legs brought back that were taken out of service by clients.
+    /// Has the legs brought back that were taken out of service by clients, at the usual rate.
     pub fn release_legs(&mut self) {
+        let pace = self.world.pace();
+        if pace.is_paused() || pace.rate() != RATE {
+            pace.pause(false);
+            pace.set_rate(RATE);
+            self.world.control.stirred().set(true);
+        }
         for (_, _, entry) in self.world.control.table().iter() {
             if let Some(mut mirror) = entry.device.mirror()
                 && mirror.legs().iter().any(|leg| leg.service == Service::Held)
