@@ -19,7 +19,7 @@ pub enum Copied {
     Same,
     /// They differed, in these bytes of the mirror at the most; after a copy they do not.
     Differed(Range<u64>),
-    /// What could be read of the other one was the same, but not these bytes; now they can.
+    /// What could be read of the other one was the same; these bytes could not. After a copy they can.
     Lacked(Range<u64>),
     /// The good leg could not be read.
     SourceFailed(Ename),

@@ -67,10 +67,9 @@ pub struct Step {
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// Both legs hold the same now. `changed`: of the leg that was mended other bytes could be read
-    /// before.
+    /// Both legs hold the same now.
     Equal {
-        /// Whether that is so.
+        /// Of the leg that was mended other bytes could be read before.
         changed: bool,
     },
     /// Nothing was done: the good leg went out of service, or the log could not be written.
@@ -202,6 +201,11 @@ impl Mirror {
         self.legs.get(leg).is_some_and(written)
     }
 
+    /// The legs that are read beside this one.
+    fn others(&self, leg: usize) -> impl Iterator<Item = usize> {
+        (0..self.legs.len()).filter(move |&other| other != leg && self.is_read(other))
+    }
+
     /// The leg that is read first.
     pub fn first(&self) -> Option<usize> {
         (0..self.legs.len()).find(|&leg| self.is_read(leg))
@@ -285,9 +289,9 @@ impl Mirror {
         self.lost(leg);
         self.mend_soon(leg, now);
         let first = self.first();
-        let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
+        let is_alone = self.others(leg).next().is_none();
         let holed = &mut self.legs[leg];
-        if others && holed.service == Service::In {
+        if !is_alone && holed.service == Service::In {
             (holed.service, holed.since) = (Service::CatchingUp, now);
             holed.why = enames::ETRUNCATED.to_string();
             if let Some(log) = &mut self.log {
@@ -314,19 +318,18 @@ impl Mirror {
         if !self.is_read(leg) {
             return;
         }
-        let (offset, count) = match bad {
+        let (from, lacks) = match bad {
             BadRead::Error => (offset, count),
             // Nobody knows how much is gone before that.
             BadRead::Short(0) => (0, u64::MAX),
             BadRead::Short(got) => (offset.saturating_add(got), u64::MAX),
         };
-        let span = self.scale.span(offset, count);
-        let mut others = (0..self.legs.len()).filter(|&other| other != leg && self.is_read(other));
-        if others.any(|other| self.is_stale(other, span.clone())) {
+        let span = self.scale.span(from, lacks);
+        if self.others(leg).any(|other| self.is_stale(other, span.clone())) {
             // That one may answer now.
             self.shift();
         }
-        self.missed(leg, offset, count);
+        self.missed(leg, from, lacks);
         self.mend_soon(leg, now);
         let failed = &mut self.legs[leg];
         if now.saturating_sub(failed.failed_at) > FORGET {
@@ -362,11 +365,11 @@ impl Mirror {
     /// True if it is out.
     fn take_out(&mut self, leg: usize, why: &str, to: Service, now: u64) -> bool {
         let first = self.first();
-        let others = (0..self.legs.len()).any(|other| other != leg && self.is_read(other));
+        let is_alone = self.others(leg).next().is_none();
         let out = &mut self.legs[leg];
         let was = out.service;
         match was {
-            Service::In if !others => return false,
+            Service::In if is_alone => return false,
             Service::Out | Service::Held => return true,
             Service::In => out.retry_wait = MIN_RETRY,
             Service::CatchingUp => out.retry_wait = (out.retry_wait * 2).min(MAX_RETRY),
@@ -457,9 +460,8 @@ impl Mirror {
 
     fn step_of(&mut self, to: usize) -> Option<Step> {
         let region = self.legs[to].stale.first()?;
-        let sources = || (0..self.legs.len()).filter(|&leg| leg != to && self.is_read(leg));
-        let good = sources().find(|&leg| !self.legs[leg].stale.has(region));
-        let from = good.or_else(|| sources().next())?;
+        let good = self.others(to).find(|&leg| !self.legs[leg].stale.has(region));
+        let from = good.or_else(|| self.others(to).next())?;
         let bytes = self.scale.bytes(region);
         let offset = match self.legs[to].cursor {
             Some((other, offset)) if other == region => offset,
@@ -546,10 +548,10 @@ impl Mirror {
 
     /// When the next step is due, if there is one; some may be due already.
     pub fn next_due(&self) -> Option<u64> {
-        let source = |to: usize| (0..self.legs.len()).any(|leg| leg != to && self.is_read(leg));
         let due = |&to: &usize| {
             let leg = &self.legs[to];
-            leg.may_return() && (leg.service == Service::Out || !leg.stale.is_empty()) && source(to)
+            let is_due = leg.service == Service::Out || !leg.stale.is_empty();
+            is_due && leg.may_return() && self.others(to).next().is_some()
         };
         (0..self.legs.len()).filter(due).map(|leg| self.legs[leg].retry_at).min()
     }

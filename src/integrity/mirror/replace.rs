@@ -61,7 +61,7 @@ impl Mirror {
         }
         let mut alone = Regions::new(self.scale.count());
         alone.add_everything();
-        for other in (0..self.legs.len()).filter(|&other| other != leg && self.is_read(other)) {
+        for other in self.others(leg) {
             alone.keep(&self.legs[other].unsure());
         }
         alone.subtract(&own.unsure());

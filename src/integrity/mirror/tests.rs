@@ -150,6 +150,16 @@ fn a_leg_that_is_being_replaced_is_no_source() {
 }
 
 #[test]
+fn a_read_that_fails_is_told_by_where_it_was() {
+    for bad in [BadRead::Error, BadRead::Short(0), BadRead::Short(3)] {
+        let mut mirror = logged(2);
+        mirror.read_failed(0, 40, 10, bad, 0);
+        let told = ["leg 0 failed a read at 40, which is to be rewritten".to_string()];
+        assert_eq!(mirror.take_news(), told, "{bad:?}");
+    }
+}
+
+#[test]
 fn a_leg_is_needed_while_it_alone_has_something() {
     let mut mirror = logged(3);
     let needed = |mirror: &Mirror| [0, 1, 2].map(|leg| mirror.why_needed(leg).is_some());

@@ -52,13 +52,9 @@ impl World {
     /// those of mirrors that it has, if it alone knows which leg is right.
     fn exposed(&mut self, server: usize) -> Vec<usize> {
         let disks = self.nodes.iter_mut().map(Node::disk);
-        let unsyncable: Vec<usize> = disks.flat_map(|disk| disk.unsyncable()).collect();
-        let stays = |leg: &Shape| {
-            leg.all().iter().all(|node| match node.kind {
-                Kind::File(number) => !unsyncable.contains(&number),
-                _ => true,
-            })
-        };
+        let unsyncable: Vec<Kind> =
+            disks.flat_map(|disk| disk.unsyncable()).map(Kind::File).collect();
+        let stays = |leg: &Shape| leg.all().iter().all(|node| !unsyncable.contains(&node.kind));
         let mut exposed: Vec<usize> =
             (0..self.lengths.len()).filter(|&file| self.model.is_on(file, server)).collect();
         for mirror in self.mirrors.iter().filter(|mirror| mirror.is_plain) {
