@@ -373,6 +373,7 @@ impl<S: Stream> Connection<S> {
         buffers.lend(&mut self.outgoing.bytes);
         buffers.lend(&mut self.input);
         let received = self.take_messages(&mut visit, buffers, share);
+        visit.world.transfers.look_at_legs(visit.host);
         carry_out(&mut self.session, &mut self.watch, &mut visit, &mut self.outgoing.bytes)?;
         received
     }

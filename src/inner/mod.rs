@@ -170,9 +170,9 @@ pub trait Carrier {
     /// Sees to it that all that was written to the file is on stable storage.
     fn sync(&mut self, file: &File, op: Op) -> Outcome<()>;
 
-    /// Whether a write at byte `offset` would leave a hole, because the file was made shorter
-    /// behind our back. False where that can't be told at once.
-    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool;
+    /// Whether the file ends before byte `offset`, because it was made shorter behind our back: a write there
+    /// would leave a hole. False where that can't be told at once.
+    fn ends_before(&mut self, file: &File, offset: u64) -> bool;
 
     /// Sees to it that what a mirror knows of its legs is in its log, on stable storage; without
     /// an `op` nobody waits for it.

@@ -2,6 +2,7 @@
 //! waiting, needs no frame either: the run is computed, read or written, and that was it.
 
 use std::io::IoSliceMut;
+use std::rc::Rc;
 
 use styx::server::Ename;
 
@@ -15,12 +16,13 @@ const MOST: usize = 16 * 1024;
 
 /// Carries out a transfer, if that can be done so: how many bytes were moved, all there are, or why it
 /// failed. `None` if not; then nothing has been decided, and the frames take over. What a mirror's right
-/// legs may have got by then they get again.
+/// legs may have got by then they get again. `unseen` gets the mirrors whose legs are to be looked at.
 pub(super) fn transfer(
     carrier: &mut impl Carrier,
     inner: &Inner,
     offset: u64,
     ask: &mut Ask<'_>,
+    unseen: &mut Vec<Rc<Device>>,
 ) -> Option<Result<usize, Ename>> {
     let (count, way) = match ask {
         Ask::Read(data) => (data.len(), Way::Read),
@@ -35,9 +37,17 @@ pub(super) fn transfer(
             let all = carrier.read_scattered(file, offset, &mut [IoSliceMut::new(data)]);
             all.then_some(Ok(count))
         }
-        // That a leg was cut short is more than can be dealt with here.
-        Ask::Write(_) if way == Way::WriteLeg && carrier.leaves_hole(file, offset) => None,
-        Ask::Write(data) => carrier.write_at_once(file, offset, data),
+        Ask::Write(data) => {
+            match way {
+                // That a leg was cut is more than can be dealt with here.
+                Way::WriteLeg if carrier.ends_before(file, offset) => return None,
+                Way::WriteFile(mirror) if !unseen.iter().any(|one| Rc::ptr_eq(one, mirror)) => {
+                    unseen.push(mirror.clone());
+                }
+                _ => {}
+            }
+            carrier.write_at_once(file, offset, data)
+        }
         Ask::Sync => None,
     })
 }
@@ -62,12 +72,14 @@ fn suits(inner: &Inner, count: usize) -> bool {
 }
 
 /// What is done with a range.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+#[derive(Clone, Copy)]
+enum Way<'a> {
     Read,
     Write,
     /// It is written, and part of a mirror's leg.
     WriteLeg,
+    /// It is written, and a leg of this mirror: that it was cut can be seen afterwards.
+    WriteFile(&'a Rc<Device>),
 }
 
 /// Calls `then` with the one file that has all of a range (where it starts, and how many bytes it has),
@@ -76,8 +88,8 @@ enum Way {
 fn each_file(
     inner: &Inner,
     (offset, count): (u64, u64),
-    way: Way,
-    then: &mut impl FnMut(&File, u64, Way) -> Option<Result<usize, Ename>>,
+    way: Way<'_>,
+    then: &mut impl FnMut(&File, u64, Way<'_>) -> Option<Result<usize, Ename>>,
 ) -> Option<Result<usize, Ename>> {
     let device = match inner {
         Inner::File(file) => return then(file, offset, way),
@@ -93,10 +105,12 @@ fn each_file(
             Way::Read => Piece { inner: device.mirror()?.first()?, offset, count },
             Way::Write => return each_leg(device, (offset, count), then),
             // Were it left half written here, and then a leg beside it failed, it would never know.
-            Way::WriteLeg => return None,
+            Way::WriteLeg | Way::WriteFile(_) => return None,
         },
         // A write that comes to our ctl is a message to it, if one of no bytes.
-        Kind::Cat | Kind::Inter | Kind::Part { .. } if way == Way::Read || !device.has_ctl() => {
+        Kind::Cat | Kind::Inter | Kind::Part { .. }
+            if matches!(way, Way::Read) || !device.has_ctl() =>
+        {
             geometry.piece(offset, count)
         }
         _ => return None,
@@ -110,13 +124,15 @@ fn each_file(
 }
 
 /// Calls `then` with the file that has all of a range in each leg of a mirror that is written, if every leg
-/// has one here and the mirror has nothing to remember of it.
+/// has one here and the mirror has nothing to remember of it. Not at the end of the mirror: a leg that was cut
+/// would then have its length again.
 fn each_leg(
-    device: &Device,
+    device: &Rc<Device>,
     range: (u64, u64),
-    then: &mut impl FnMut(&File, u64, Way) -> Option<Result<usize, Ename>>,
+    then: &mut impl FnMut(&File, u64, Way<'_>) -> Option<Result<usize, Ename>>,
 ) -> Option<Result<usize, Ename>> {
-    if device.homes() != 0 || !device.mirror()?.writes_plainly(range.0, range.1) {
+    let is_end = range.0.saturating_add(range.1) >= device.geometry.length();
+    if is_end || device.homes() != 0 || !device.mirror()?.writes_plainly(range.0, range.1) {
         return None;
     }
     let legs = device.inner();
@@ -124,8 +140,12 @@ fn each_leg(
         return None;
     }
     for leg in legs.iter().rev() {
+        let way = match leg {
+            Inner::File(_) => Way::WriteFile(device),
+            _ => Way::WriteLeg,
+        };
         // Which leg failed is for the frames to find out, and to remember.
-        each_file(leg, range, Way::WriteLeg, then)?.ok()?;
+        each_file(leg, range, way, then)?.ok()?;
     }
     Some(Ok(range.1 as usize))
 }

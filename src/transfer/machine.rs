@@ -214,7 +214,7 @@ impl<C: Carrier> Machine<'_, C> {
         let op = Op { node: self.frames.nodes.vacant_key(), ..self.op };
         let end = span.at + span.count;
         let is_write = matches!(self.bytes, Bytes::Out(_));
-        self.holed |= is_write && span.leg && self.carrier.leaves_hole(file, span.offset);
+        self.holed |= is_write && span.leg && self.carrier.ends_before(file, span.offset);
         let outcome = match (&mut self.bytes, span.scratch) {
             (Bytes::In(bytes), _) => {
                 self.carrier.read(file, span.offset, &mut bytes[span.at..end], op)

@@ -112,6 +112,8 @@ pub struct Transfers<O> {
     queue: VecDeque<usize>,
     finished: VecDeque<Finished<O>>,
     slices: Slices,
+    /// Mirrors that were written and whose legs were not looked at since.
+    unseen: Vec<Rc<Device>>,
     serial: u64,
     /// Frames for the transfer that is being begun, kept for the next one.
     spare: Frames,
@@ -126,6 +128,7 @@ impl<O> Default for Transfers<O> {
             queue: VecDeque::new(),
             finished: VecDeque::new(),
             slices: Slices::default(),
+            unseen: Vec::new(),
             serial: 0,
             spare: Frames::default(),
             syncs_writes: false,
@@ -189,9 +192,16 @@ impl<O: Copy + PartialEq> Transfers<O> {
             return Poll::Pending;
         }
         let is_synced = self.syncs_writes && direction == Direction::Write;
-        if !is_synced && let Some(result) = direct::transfer(carrier, inner, offset, &mut ask) {
+        if direction != Direction::Write {
+            self.look_at_legs(carrier);
+        }
+        if !is_synced
+            && let Some(result) =
+                direct::transfer(carrier, inner, offset, &mut ask, &mut self.unseen)
+        {
             return Poll::Ready(result);
         }
+        self.look_at_legs(carrier);
         let mut bytes = match ask {
             Ask::Read(data) => Bytes::In(data),
             Ask::Write(data) => Bytes::Out(data),
@@ -227,7 +237,26 @@ impl<O: Copy + PartialEq> Transfers<O> {
     /// The one file here that has all that a small read asks for, and where in it, if there is one and
     /// no transfer is under way that the read might have to wait for.
     pub fn find(&self, inner: &Inner, offset: u64, count: usize) -> Option<(File, u64)> {
-        if self.kept.is_empty() { direct::find(inner, (offset, count)) } else { None }
+        let may_be_read = self.kept.is_empty() && self.unseen.is_empty();
+        if may_be_read { direct::find(inner, (offset, count)) } else { None }
+    }
+
+    /// Looks whether legs that were [written directly](direct) had been cut behind our back: there may be a hole
+    /// now, but their ends are missing still. It is done before any other transfer begins or goes on, so no hole is
+    /// read and no end made up for; whoever begins transfers asks for it when no more come for now.
+    ///
+    /// Done before each write it would take a twentieth of that.
+    pub fn look_at_legs<C: Carrier>(&mut self, carrier: &mut C) {
+        for device in self.unseen.drain(..) {
+            for (leg, inner) in device.inner().iter().enumerate().rev() {
+                if let Inner::File(file) = inner
+                    && carrier.ends_before(file, device.geometry.length())
+                    && let Some(mut mirror) = device.mirror()
+                {
+                    mirror.holed(leg, carrier.time());
+                }
+            }
+        }
     }
 
     /// From now on each write is on stable storage before it is over.
@@ -272,6 +301,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
         op: Op,
         result: Result<Done<'_>, Ename>,
     ) {
+        self.look_at_legs(carrier);
         let Some(transfer) = self.kept.get_mut(op.transfer) else { return };
         if transfer.serial != op.serial {
             return;
@@ -292,6 +322,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
 
     /// Runs the step that a transfer is at, and those that follow.
     fn run<C: Carrier>(&mut self, carrier: &mut C, id: usize) -> Outcome<usize> {
+        self.look_at_legs(carrier);
         let transfer = &mut self.kept[id];
         let op = Op { transfer: id, serial: transfer.serial, node: 0 };
         let Transfer { inner, offset, direction, data, frames, .. } = transfer;

@@ -205,7 +205,7 @@ impl Carrier for Disk {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
+    fn ends_before(&mut self, _: &File, _: u64) -> bool {
         false
     }
 

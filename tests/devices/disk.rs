@@ -81,7 +81,7 @@ impl Carrier for Disk {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool {
+    fn ends_before(&mut self, file: &File, offset: u64) -> bool {
         local(file).ends_before(offset)
     }
 

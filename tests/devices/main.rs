@@ -354,6 +354,32 @@ fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {
     assert_eq!(real.next_finished(), Some((1, Ok(read))));
 }
 
+/// A small write is not preceded by a look at its leg, unless it is that leg's end.
+#[test]
+fn a_hole_that_a_write_leaves_is_not_read_afterwards() {
+    let mut files = Files::new();
+    let shape = Shape::Mirror(vec![Shape::File(1000), Shape::File(1200)]);
+    let node = Node::build(&shape, Dialect::Devds, &mut files);
+    let first = files[0].clone();
+    files[1][..1000].copy_from_slice(&first);
+    for offset in [700, 990] {
+        let mut real = Real::new(Dialect::Devds, &files);
+        let device = real.configure(&node)[0].clone().expect("a mirror");
+        real.cut(0, 10);
+        assert_eq!(real.write(&device, offset, &[7; 10], 1), Some(Ok(10)));
+        let bytes = first[500..600].to_vec();
+        assert_eq!(real.read(&device, 500, 100, 2), Some(Ok(bytes)), "written at {offset}");
+        assert!(!device.mirror().expect("it is one").is_read(0), "written at {offset}");
+    }
+    // What the mirror does not reach is not missed.
+    let mut real = Real::new(Dialect::Devds, &files);
+    let device = real.configure(&node)[0].clone().expect("a mirror");
+    real.cut(1, 1100);
+    assert_eq!(real.write(&device, 700, &[7; 10], 1), Some(Ok(10)));
+    assert_eq!(real.read(&device, 700, 10, 2), Some(Ok(vec![7; 10])));
+    assert!(device.mirror().expect("it is one").is_read(1));
+}
+
 #[test]
 fn a_leg_that_fails_a_write_is_out_where_one_has_it_that_comes_back_meanwhile() {
     let shape = Shape::Mirror(vec![Shape::File(100), Shape::File(100)]);

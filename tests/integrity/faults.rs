@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use styx::{Rmsg, Tmsg};
+
 use crate::place::{LENGTH, Lab, admin, ctl, ds, first_bytes, status, wait_for};
 use crate::support::client::{Client, Failure};
 use crate::support::program::Program;
@@ -58,6 +60,32 @@ fn a_write_that_leaves_a_hole_in_a_leg_takes_it_out_of_service() {
         admin(&program, "resume").expect("understood");
         wait_for(&program, "m0 equal");
         assert!(lab.bytes(0) == bytes && lab.bytes(1) == bytes);
+    }
+}
+
+/// All that comes at one time is dealt with in one turn, in which nothing else looks at the legs.
+#[test]
+fn reads_that_come_with_a_write_get_nothing_of_the_hole_that_it_leaves() {
+    let lab = Lab::new();
+    let program = lab.start();
+    let mut client = ds(&program);
+    let fid = client.open_both(&["m0"]).expect("it opens");
+    client.write_at(fid, 900_000, &[1; 100]).expect("its region is marked now");
+    OpenOptions::new().write(true).open(lab.chunk(0)).expect("ours").set_len(5000).expect("cut");
+    let mut frames = Vec::new();
+    Tmsg::Write { fid, offset: 900_000, data: &[255; 100] }.encode(1, &mut frames);
+    let reads: Vec<u64> = (1..20).map(|n| n * 20_000).collect();
+    for (tag, &offset) in (2..).zip(&reads) {
+        Tmsg::Read { fid, offset, count: 100 }.encode(tag, &mut frames);
+    }
+    client.send(&frames).expect("sent");
+    assert!(matches!(client.receive().expect("a reply").msg(), Rmsg::Write { count: 100 }));
+    let bytes = first_bytes();
+    for (tag, offset) in (2..).zip(reads) {
+        let reply = client.receive().expect("a reply");
+        assert_eq!(reply.tag(), tag, "replies to what is in memory come in order");
+        let offset = offset as usize;
+        assert!(reply.data() == &bytes[offset..offset + 100], "at {offset}");
     }
 }
 

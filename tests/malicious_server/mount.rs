@@ -48,7 +48,7 @@ impl Carrier for Link {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
+    fn ends_before(&mut self, _: &File, _: u64) -> bool {
         false
     }
 

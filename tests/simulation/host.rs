@@ -299,7 +299,7 @@ impl Carrier for Host {
         Poll::Pending
     }
 
-    fn leaves_hole(&mut self, file: &File, offset: u64) -> bool {
+    fn ends_before(&mut self, file: &File, offset: u64) -> bool {
         match file {
             File::Local(file) => self.disk.length(self.place(file)) < offset,
             File::Remote(_) => false,

@@ -41,7 +41,7 @@ impl Carrier for Files {
         Poll::Ready(file.sync())
     }
 
-    fn leaves_hole(&mut self, _: &File, _: u64) -> bool {
+    fn ends_before(&mut self, _: &File, _: u64) -> bool {
         false
     }
 
