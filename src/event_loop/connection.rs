@@ -510,15 +510,24 @@ impl<S: Stream> Connection<S> {
 }
 
 /// The reads that were planned are carried out; those that would have to wait are taken once more.
+#[inline]
 fn carry_out(
     session: &mut Session<File>,
     watch: &mut Watch,
     visit: &mut Visit<'_, impl Surroundings>,
     out: &mut Buffer,
 ) -> Result<(), Fatal> {
-    if visit.world.batch.is_empty() {
-        return Ok(());
-    }
+    if visit.world.batch.is_empty() { Ok(()) } else { carry_out_all(session, watch, visit, out) }
+}
+
+// By itself, so that where none is planned nothing is set up for it.
+#[inline(never)]
+fn carry_out_all(
+    session: &mut Session<File>,
+    watch: &mut Watch,
+    visit: &mut Visit<'_, impl Surroundings>,
+    out: &mut Buffer,
+) -> Result<(), Fatal> {
     let CarriedOut { reads, bytes, missed } = visit.world.carry_out(visit.host, out);
     watch.read(reads, bytes, &mut visit.world.observed);
     missed.iter().try_for_each(|request| take(session, watch, request, visit, out))

@@ -247,7 +247,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
     ///
     /// Done before each write it would take a twentieth of that.
     pub fn look_at_legs<C: Carrier>(&mut self, carrier: &mut C) {
-        for device in self.unseen.drain(..) {
+        while let Some(device) = self.unseen.pop() {
             for (leg, inner) in device.inner().iter().enumerate().rev() {
                 if let Inner::File(file) = inner
                     && carrier.ends_before(file, device.geometry.length())

@@ -80,13 +80,14 @@ pub(crate) fn qid(input: &[u8]) -> Parsed<'_, Qid> {
     (le_u8, le_u32, le_u64).map(|(kind, vers, path)| Qid { kind, vers, path }).parse(input)
 }
 
-/// `n[2]` and n of what `item` parses, n being at most 16.
+/// `n[2]` and n of what `item` parses, n being at most 16: they are added to `list`, which is too large to be
+/// handed on.
 fn up_to_16<'a, T: Copy + Default>(
+    list: &mut UpTo16<T>,
     mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
-) -> impl FnMut(&'a [u8]) -> Parsed<'a, UpTo16<T>> {
+) -> impl FnMut(&'a [u8]) -> Parsed<'a, ()> {
     move |input| {
         let (mut rest, n) = le_u16(input)?;
-        let mut list = UpTo16::new();
         for _ in 0..n {
             let value;
             (rest, value) = item(rest)?;
@@ -94,7 +95,7 @@ fn up_to_16<'a, T: Copy + Default>(
                 return Err(nom::Err::Failure(DecodeError::Names(n)));
             }
         }
-        Ok((rest, list))
+        Ok((rest, ()))
     }
 }
 
@@ -137,8 +138,11 @@ impl<'a> Tmsg<'a> {
             TATTACH => all((le_u32, le_u32, string, string), body)
                 .map(|(fid, afid, uname, aname)| (tag, Tmsg::Attach { fid, afid, uname, aname })),
             TFLUSH => all(le_u16, body).map(|oldtag| (tag, Tmsg::Flush { oldtag })),
-            TWALK => all((le_u32, le_u32, up_to_16(string)), body)
-                .map(|(fid, newfid, names)| (tag, Tmsg::Walk { fid, newfid, names })),
+            TWALK => {
+                let mut names = UpTo16::new();
+                let (fid, newfid, ()) = all((le_u32, le_u32, up_to_16(&mut names, string)), body)?;
+                Ok((tag, Tmsg::Walk { fid, newfid, names }))
+            }
             TOPEN => all((le_u32, le_u8), body).map(|(fid, mode)| (tag, Tmsg::Open { fid, mode })),
             TCREATE => all((le_u32, string, le_u32, le_u8), body)
                 .map(|(fid, name, perm, mode)| (tag, Tmsg::Create { fid, name, perm, mode })),
@@ -172,7 +176,11 @@ impl<'a> Rmsg<'a> {
             RATTACH => all(qid, body).map(|qid| (tag, Rmsg::Attach { qid })),
             RERROR => all(string, body).map(|ename| (tag, Rmsg::Error { ename })),
             RFLUSH => all(success(()), body).map(|()| (tag, Rmsg::Flush)),
-            RWALK => all(up_to_16(qid), body).map(|qids| (tag, Rmsg::Walk { qids })),
+            RWALK => {
+                let mut qids = UpTo16::new();
+                all(up_to_16(&mut qids, qid), body)?;
+                Ok((tag, Rmsg::Walk { qids }))
+            }
             ROPEN => {
                 all((qid, le_u32), body).map(|(qid, iounit)| (tag, Rmsg::Open { qid, iounit }))
             }

@@ -158,7 +158,7 @@ impl Tmsg<'_> {
                 put_str(out, aname)?;
             }
             Tmsg::Flush { oldtag } => put_u16(out, oldtag),
-            Tmsg::Walk { fid, newfid, names } => {
+            Tmsg::Walk { fid, newfid, ref names } => {
                 put_u32s(out, &[fid, newfid]);
                 put_u16(out, names.len() as u16);
                 names.iter().try_for_each(|name| put_str(out, name))?;
@@ -223,7 +223,7 @@ impl Rmsg<'_> {
             }
             Rmsg::Auth { aqid: qid } | Rmsg::Attach { qid } => put_qid(out, qid),
             Rmsg::Error { ename } => put_str(out, ename)?,
-            Rmsg::Walk { qids } => {
+            Rmsg::Walk { ref qids } => {
                 put_u16(out, qids.len() as u16);
                 qids.iter().for_each(|&qid| put_qid(out, qid));
             }
