@@ -10,6 +10,7 @@ mod error;
 mod transfer;
 mod wire;
 
+use styx::client::whole_blocks;
 use styx::{MAXWELEM, NOFID, Qid, Rmsg, Stat, Tmsg, UpTo16};
 
 pub use entry::Entry;
@@ -263,10 +264,11 @@ impl Client {
             Rmsg::Open { qid, iounit } => Some((qid, iounit)),
             _ => None,
         })?;
-        let most = self.wire.msize() - styx::IOHDRSZ;
-        let unit = if iounit == 0 { most } else { iounit.min(most) };
         // After the open, since that may have cut it.
         let length = self.stat_fid(path, fid)?.length;
+        let most = self.wire.unit(iounit);
+        // A ctl says 0, and takes a message in one write.
+        let unit = if length == 0 { most } else { whole_blocks(most) };
         Ok(File { fid, path: path.into(), qid, unit, length })
     }
 

@@ -138,6 +138,11 @@ impl Wire {
         self.session.msize()
     }
 
+    /// How many bytes of a file one read or write has at the most.
+    pub(super) fn unit(&self, iounit: u32) -> u32 {
+        self.session.unit(iounit)
+    }
+
     /// How many requests have no reply yet.
     pub(super) fn outstanding(&self) -> usize {
         self.session.outstanding()

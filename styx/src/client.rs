@@ -10,11 +10,26 @@ use thiserror::Error;
 
 use crate::decode::DecodeError;
 use crate::frame::FrameError;
-use crate::message::{MAXWELEM, NOTAG, Rmsg, Tmsg, VERSION, mtype};
+use crate::message::{IOHDRSZ, MAXWELEM, NOTAG, Rmsg, Tmsg, VERSION, mtype};
 use crate::server::MIN_MSIZE;
 
 /// The most requests that may be under way at one time: every tag but NOTAG.
 pub const MAX_OUTSTANDING: usize = NOTAG as usize;
+
+/// The blocks of the usual file systems, and sectors, in bytes.
+const BLOCK: u32 = 4096;
+const SECTOR: u32 = 512;
+
+/// How many of at most `unit` bytes, at least 1, a part of a longer read or write should have: whole sectors, if
+/// one fits, since some devices take nothing else (`crypt` of Plan 9's fs(3)); whole blocks, where that is nearly
+/// as much, since a part of one is more work than all of it.
+pub fn whole_blocks(unit: u32) -> u32 {
+    match unit {
+        ..SECTOR => unit,
+        _ if unit / 8 >= BLOCK => unit - unit % BLOCK,
+        _ => unit - unit % SECTOR,
+    }
+}
 
 /// The server broke the protocol, and the connection should be closed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -125,6 +140,13 @@ impl<T> Client<T> {
     /// an Rversion what was agreed.
     pub fn msize(&self) -> u32 {
         self.msize
+    }
+
+    /// How many bytes one read or write of an open file may have, at least 1: as many as its server says
+    /// (`iounit`, or 0 if it says nothing, open(5)) and a message has room for.
+    pub fn unit(&self, iounit: u32) -> u32 {
+        let most = self.msize.saturating_sub(IOHDRSZ).max(1);
+        if iounit == 0 { most } else { iounit.min(most) }
     }
 
     /// How many requests are under way, flushes included.

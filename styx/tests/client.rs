@@ -4,7 +4,7 @@
 mod common;
 
 use common::parts::{Parts, RKINDS, TKINDS, rframe, tframe};
-use styx::client::{Client, Event, MAX_OUTSTANDING, ProtocolError, walk_parts};
+use styx::client::{Client, Event, MAX_OUTSTANDING, ProtocolError, walk_parts, whole_blocks};
 use styx::decode::DecodeError;
 use styx::{MAXWELEM, NOTAG, Qid, Rmsg, Tmsg, UpTo16, VERSION, mtype};
 
@@ -152,6 +152,28 @@ fn a_version_is_ours_and_no_larger_than_offered() {
         assert_eq!(heard.map(|_| client.msize()), want, "{version} {msize}");
         let left: Vec<_> = client.drain().collect();
         assert_eq!(left, if want.is_ok() { &[][..] } else { &["version"] });
+    }
+}
+
+/// The parts of a long transfer are as long as a message allows, but for what is left of a block or a sector.
+#[test]
+fn parts_are_whole_sectors_where_one_fits() {
+    let peer = |msize| Peer::new(msize);
+    for (msize, iounit, unit, part) in [
+        (8216, 0, 8192, 8192),
+        (8192, 0, 8168, 7680),
+        (8192, 4000, 4000, 3584),
+        (8192, u32::MAX, 8168, 7680),
+        (65536, 0, 65512, 61440),
+        (32768 + 23, 0, 32767, 32256),
+        (32768 + 24, 0, 32768, 32768),
+        (535, 0, 511, 511),
+        (536, 0, 512, 512),
+        (256, 0, 232, 232),
+        (256, 1, 1, 1),
+    ] {
+        let said = peer(msize).unit(iounit);
+        assert_eq!((said, whole_blocks(said)), (unit, part), "msize {msize}, iounit {iounit}");
     }
 }
 

@@ -27,6 +27,26 @@ fn holey() -> Vec<u8> {
     data
 }
 
+/// A server that takes messages of 8192 bytes, as old ones do, has room for 8168 of a file in each.
+#[test]
+fn a_crypt_device_is_copied_in_whole_sectors() {
+    let place = Place::new();
+    fs::write(place.root().join("f"), vec![0; 200_000]).expect("a file");
+    let serve = Serve::on("tcp!127.0.0.1!0").option("--root", place.root());
+    let program = serve.option("--dialect", "plan9").option("--msize", "8192").start();
+    let crypt = ["ctl", "crypt", "c", "/f", &"5a".repeat(32)];
+    let data = noise(100 * 512);
+    for (args, input, output) in [
+        (&crypt[..], &[][..], &[][..]),
+        (&["write", "c"], &data, &[]),
+        (&["read", "--count", "51200", "c"], &[], &data),
+    ] {
+        let did = run(&[args, &["-a", program.dial()]].concat(), input);
+        assert_eq!((did.status, &did.err[..]), (0, ""), "{args:?}");
+        assert!(did.out == output, "{args:?}");
+    }
+}
+
 impl Server {
     fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)

@@ -8,7 +8,8 @@ use crate::node::{Front, LARGEST};
 use crate::support::client::{Client, Failure, MSIZE};
 use crate::support::fault_server::{FaultServer, Manner};
 use crate::support::fault_tree::{Action, Effect};
-use crate::support::program::eventually;
+use crate::support::kinds;
+use crate::support::program::{Place, eventually};
 use crate::support::text::pattern;
 
 const BLOCK: usize = 8192;
@@ -298,6 +299,22 @@ fn fids_are_given_back() {
         let left = || (server.fids() == 2).then_some(());
         eventually(&format!("round {round}: the fids are given back"), left);
     }
+}
+
+/// What does not fit in one message goes out in parts, and some devices take only whole sectors.
+#[test]
+fn a_crypt_device_on_another_server_takes_long_transfers() {
+    let place = Place::new();
+    let far = kinds::serve(&place, 400_000);
+    let front = Front::start(&[("/n/far", far.dial())]);
+    front.ctl(&["cat c /n/far/crypt"]);
+    let mut client = front.client();
+    let fid = client.open_both(&["c"]).expect("it is there");
+    let data = pattern(7, 300 * 512);
+    assert_eq!(client.write_at(fid, 512, &data), Ok(data.len() as u32));
+    assert!(client.read_at(fid, 512, data.len() as u32).expect("it is read") == data);
+    let mut there = Client::mount(far.dial(), LARGEST, "").expect("it serves");
+    assert!(there.read(&["crypt"], 512, data.len() as u32).expect("it is read") == data);
 }
 
 /// More parts than there are tags.

@@ -15,8 +15,8 @@ use styx::server::Ename;
 use crate::random::Random;
 use crate::store::Store;
 
-/// What tears: sectors of a log, which a disk writes entirely or not at all, and any odd part of what
-/// a client writes.
+/// What tears: sectors of a log, and of what is encrypted, which a disk writes entirely or not at all, and
+/// any odd part of what a client writes.
 const SECTOR: usize = 512;
 const CRUMB: usize = 100;
 
@@ -42,6 +42,8 @@ struct Platter {
     number: usize,
     store: Store,
     fault: Option<Fault>,
+    /// It is written in whole sectors.
+    encrypted: bool,
 }
 
 /// A leg of a mirror that may be replaced: the file that it is at first, and the one that it may become.
@@ -78,12 +80,13 @@ fn failed(fault: &'static str) -> Ename {
 }
 
 impl Disk {
-    /// Files of these bytes, by their numbers among the files of all servers: `f` and the number, in
-    /// the directory `dir`. That has files of these names and lengths in it, which lend their
+    /// Files of these bytes, by their numbers among the files of all servers, some of them `encrypted`: `f` and
+    /// the number, in the directory `dir`. That has files of these names and lengths in it, which lend their
     /// identities and hold nothing.
     pub fn new(
         dir: &Path,
         files: impl Iterator<Item = (usize, Vec<u8>)>,
+        encrypted: &[usize],
         config: String,
         spares: Vec<Spare>,
     ) -> Disk {
@@ -100,6 +103,7 @@ impl Disk {
                 number,
                 store: Store::new(bytes),
                 fault: None,
+                encrypted: encrypted.contains(&number),
             });
         }
         disk
@@ -216,6 +220,9 @@ impl Disk {
         let mut count = data.len();
         if count > 0 && (fails || self.fails(file, Fault::Short, dice)) {
             count = dice.below(count);
+            if self.files[file].encrypted {
+                count -= count % SECTOR;
+            }
         }
         self.files[file].store.write(offset as usize, &data[..count]);
         if fails { Err(failed("No space left on device")) } else { Ok(count) }
@@ -290,7 +297,7 @@ impl Disk {
             });
             self.lost.extend(lost);
             let store = std::mem::replace(&mut file.store, Store::new(Vec::new()));
-            file.store = store.crashed(CRUMB, dice);
+            file.store = store.crashed(if file.encrypted { SECTOR } else { CRUMB }, dice);
         }
         for log in self.logs.values_mut() {
             let store = std::mem::replace(log, Store::new(Vec::new()));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-use dsfs::ctl::{Dialect, saved};
+use dsfs::ctl::{Dialect, Keys, saved};
 use dsfs::event_loop::connection::{Buffers, Connection, Readiness};
 use dsfs::limits;
 use dsfs::namespace::{Table, table};
@@ -30,6 +30,7 @@ pub struct Node {
     number: usize,
     dir: PathBuf,
     dialect: Dialect,
+    keys: Rc<Keys>,
     limits: Limits,
     /// Its name space, and the server and tree of each mount in it.
     names: Rc<Table>,
@@ -51,6 +52,7 @@ pub struct Life {
     /// Lines of the saved ctl that are to be carried out before anyone is served, and whether the
     /// first of them is under way.
     lines: VecDeque<Vec<u8>>,
+    keys: Rc<Keys>,
     under_way: bool,
     upkeep: Option<Instant>,
     /// It could not start.
@@ -69,7 +71,7 @@ impl Node {
     pub fn new(
         number: usize,
         dir: PathBuf,
-        dialect: Dialect,
+        (dialect, keys): (Dialect, String),
         limits: Limits,
         servers: &[usize],
         disk: Disk,
@@ -87,8 +89,9 @@ impl Node {
         let mut nothing = |_: &str| Err("no files are included".to_owned());
         let names = Table::build("sim", text.as_bytes(), &|_| None, &mut nothing);
         let names = Rc::new(names.expect("a name space that is right"));
+        let keys = Rc::new(Keys::parse(keys.as_bytes()).expect("a file of keys"));
         let (disk, life, has_run) = (Some(disk), None, false);
-        Node { number, dir, dialect, limits, names, mounts, disk, life, has_run }
+        Node { number, dir, dialect, keys, limits, names, mounts, disk, life, has_run }
     }
 
     /// It, if it runs.
@@ -167,6 +170,7 @@ impl Node {
             ready: VecDeque::new(),
             buffers: Buffers::default(),
             lines,
+            keys: self.keys.clone(),
             under_way: false,
             upkeep: None,
             failed: None,

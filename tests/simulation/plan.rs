@@ -4,7 +4,7 @@
 
 use dsfs::ctl::Dialect;
 
-use crate::device_model::{BLOCK, Files, Kind, Node, Shape};
+use crate::device_model::{BLOCK, Files, HEADER, Kind, Node, SECTOR, Shape, key_hex};
 use crate::disk::Spare;
 use crate::model::{Ranges, part, pattern};
 use crate::random::Random;
@@ -26,6 +26,8 @@ pub struct Thing {
     pub tree: &'static str,
     pub name: String,
     pub length: u64,
+    /// Every transfer starts and ends at a multiple of this.
+    pub grain: u64,
     /// Its bytes as ranges of files, in order: the file, the place in it, and how long. Of a mirror,
     /// those of its first leg.
     pub ranges: Vec<(usize, u64, u64)>,
@@ -72,17 +74,20 @@ pub struct Plan {
     pub dialect: Dialect,
     pub servers: usize,
     pub things: Vec<Thing>,
-    /// The devices that nothing is made of.
-    pub tops: Vec<Node>,
+    /// The devices that encrypt what is in the files below them.
+    pub crypts: Vec<Node>,
     /// The mirrors, each after those inside it.
     pub mirrors: Vec<Mirror>,
     pub files: Files,
     /// The server of each file, and all servers that have bytes of the mirror that it is in.
     pub homes: Vec<usize>,
     pub shared: Vec<Vec<usize>>,
-    /// The saved ctl of each server.
+    /// The saved ctl of each server, and its keys.
     pub messages: Vec<String>,
+    pub keys: Vec<String>,
     names: usize,
+    /// What is placed now is below a device that encrypts it.
+    sealed: bool,
 }
 
 impl Plan {
@@ -93,13 +98,15 @@ impl Plan {
             dialect,
             servers,
             things: Vec::new(),
-            tops: Vec::new(),
+            crypts: Vec::new(),
             mirrors: Vec::new(),
             files: Files::new(),
             homes: Vec::new(),
             shared: Vec::new(),
             messages: vec![String::new(); servers],
+            keys: vec![String::new(); servers],
             names: 0,
+            sealed: false,
         };
         for server in 0..servers {
             plan.add_device(server, dice);
@@ -112,14 +119,15 @@ impl Plan {
 
     fn add_device(&mut self, server: usize, dice: &mut Random) {
         let length = *dice.pick(&LENGTHS);
-        let shape = shape(dice, length);
+        let shape = shape(dice, length, self.dialect);
         let node = Node::build(&shape, self.dialect, &mut self.files);
         self.homes.resize(self.files.len(), server);
         self.place(&node, server, false, dice);
         let all = self.homes.clone();
         self.shared.resize(self.files.len(), Vec::new());
         self.fill(&node, &all);
-        self.tops.push(node);
+        let crypts = node.all().into_iter().filter(|node| node.kind == Kind::Crypt);
+        self.crypts.extend(crypts.cloned());
     }
 
     /// Puts a device on a server and what it is made of there or elsewhere.
@@ -131,10 +139,13 @@ impl Plan {
                 ("#U", format!("f{number}"), placed)
             }
             _ => {
-                let within = inside || node.kind == Kind::Mirror;
+                let within = inside || matches!(node.kind, Kind::Mirror | Kind::Crypt);
+                let sealed = self.sealed;
+                self.sealed |= node.kind == Kind::Crypt;
                 let inner = node.inner.iter();
                 let inner: Vec<Placed> =
                     inner.map(|inner| self.place_inner(inner, server, within, dice)).collect();
+                self.sealed = sealed;
                 let paths: Vec<&str> = inner.iter().map(|placed| &placed.path[..]).collect();
                 let name = self.configure(server, node.kind, &paths.join(" "));
                 if node.kind == Kind::Mirror {
@@ -145,7 +156,8 @@ impl Plan {
                     let homes: Vec<Option<usize>> = inner.iter().map(home).collect();
                     let spare = |(leg, home): (&Node, &Option<usize>)| {
                         let is_file = matches!(leg.kind, Kind::File(_)) && *home == Some(server);
-                        (is_file && dice.one_in(2)).then(|| self.add_spare(server, leg.length))
+                        (is_file && !sealed && dice.one_in(2))
+                            .then(|| self.add_spare(server, leg.length))
                     };
                     let spares = node.inner.iter().zip(&homes).map(spare).collect();
                     let mirrors = node.all().iter().filter(|n| n.kind == Kind::Mirror).count();
@@ -161,7 +173,9 @@ impl Plan {
         };
         if !inside {
             let (length, ranges) = (node.length, ranges(node, 0, node.length));
-            self.things.push(Thing { server, tree, name, length, ranges });
+            let is_crypt = node.all().iter().any(|node| node.kind == Kind::Crypt);
+            let grain = if is_crypt { SECTOR } else { 1 };
+            self.things.push(Thing { server, tree, name, length, grain, ranges });
         }
         placed
     }
@@ -213,9 +227,23 @@ impl Plan {
             Kind::Cat => format!("cat {name} {inner}\n"),
             Kind::Inter => format!("inter {name} {inner}\n"),
             Kind::Part(start, length) => format!("part {name} {inner} {start} {length}\n"),
-            Kind::Crypt | Kind::File(_) => unreachable!("it is not asked for"),
+            Kind::Crypt => {
+                self.keys[server] += &format!("{name} {}\n", key_hex());
+                format!("crypt {name} {inner}\n")
+            }
+            Kind::File(_) => unreachable!("a file is there"),
         };
         name
+    }
+
+    /// The files in which anything is encrypted.
+    pub fn encrypted(&self) -> Vec<usize> {
+        let below = self.crypts.iter().flat_map(Node::all);
+        let files = below.filter_map(|node| match node.kind {
+            Kind::File(number) => Some(number),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// What the files of a device hold at first: the legs of each mirror the same.
@@ -226,6 +254,10 @@ impl Plan {
             self.shared[number].push(homes[number]);
         }
         node.inner.iter().for_each(|inner| self.fill(inner, homes));
+        if node.kind == Kind::Crypt {
+            let plain = node.inner[0].read(&self.files, HEADER, node.length).expect("it is there");
+            node.write(&mut self.files, 0, &plain).expect("it is that long");
+        }
         if node.kind == Kind::Mirror {
             let first = node.inner[0].read(&self.files, 0, node.length).expect("a first leg");
             for leg in &node.inner[1..] {
@@ -279,7 +311,7 @@ pub fn counterparts(mirrors: &[Mirror], range: (usize, u64, u64)) -> Ranges {
 }
 
 /// A device of files of this length, up to three deep.
-fn shape(dice: &mut Random, length: u64) -> Shape {
+fn shape(dice: &mut Random, length: u64, dialect: Dialect) -> Shape {
     let file = || Shape::File(length);
     let files = |count: usize| (0..count).map(|_| file()).collect::<Vec<_>>();
     let simple = |dice: &mut Random| match dice.below(5) {
@@ -292,7 +324,8 @@ fn shape(dice: &mut Random, length: u64) -> Shape {
         let mirror = Shape::Mirror(files(2 + dice.below(2)));
         if dice.one_in(4) { Shape::Cat(vec![mirror]) } else { mirror }
     };
-    match dice.below(14) {
+    let crypt = |inner: Shape| Shape::Crypt(inner.into());
+    match dice.below(if dialect == Dialect::Plan9 { 17 } else { 14 }) {
         0 | 1 | 7..=9 => Shape::Mirror(files(2 + dice.below(2))),
         2 => Shape::Mirror(vec![simple(dice), simple(dice)]),
         3 => Shape::Cat(vec![simple(dice), simple(dice)]),
@@ -305,6 +338,9 @@ fn shape(dice: &mut Random, length: u64) -> Shape {
         6 => Shape::Cat(files(1 + dice.below(3))),
         10 => Shape::Mirror(vec![mirror(dice), mirror(dice)]),
         11 => Shape::Mirror(vec![mirror(dice), file()]),
+        14 => crypt(mirror(dice)),
+        15 => Shape::Mirror(vec![crypt(file()), file()]),
+        16 => Shape::Cat(vec![crypt(file()), Shape::Mirror(vec![simple(dice), crypt(file())])]),
         _ => Shape::Mirror(vec![file(), Shape::Part(file().into(), (0, 0), (u16::MAX, 255))]),
     }
 }

@@ -15,6 +15,7 @@ use styx::IOHDRSZ;
 use styx::server::Limits;
 
 use crate::clients::{Client, Deed, Scene};
+use crate::device_model::Node as Shape;
 use crate::digest::Digest;
 use crate::disk::Disk;
 use crate::model::Model;
@@ -38,6 +39,8 @@ pub struct World {
     wires: Vec<Wire>,
     model: Model,
     things: Vec<Thing>,
+    /// The devices that encrypt.
+    crypts: Vec<Shape>,
     mirrors: Vec<Mirror>,
     /// How long each file is.
     lengths: Vec<usize>,
@@ -91,20 +94,24 @@ impl World {
             (limits.msize, limits.bytes) = (65536 + IOHDRSZ, 100_000);
         }
         let place = tempfile::tempdir().expect("a directory");
-        let Plan { dialect, servers, things, mirrors, files, homes, messages, .. } = plan;
+        let encrypted = plan.encrypted();
+        let Plan {
+            dialect, servers, things, crypts, mirrors, files, homes, messages, keys, ..
+        } = plan;
         let lengths = files.iter().map(Vec::len).collect();
         let digest = Digest::new();
         digest.tell(|| format!("{messages:?} {things:?}"));
         let mut files: Vec<(usize, Vec<u8>)> = files.into_iter().enumerate().collect();
         let mut nodes = Vec::new();
-        for (server, config) in messages.into_iter().enumerate() {
+        for (server, (config, keys)) in messages.into_iter().zip(keys).enumerate() {
             let dir = place.path().join(format!("{server}"));
             std::fs::create_dir(&dir).expect("a new directory");
             let own = files.extract_if(.., |(number, _)| homes[*number] == server);
             let its = mirrors.iter().filter(|mirror| mirror.server == server);
-            let disk = Disk::new(&dir, own, config, its.flat_map(Mirror::replaceable).collect());
+            let spares = its.flat_map(Mirror::replaceable).collect();
+            let disk = Disk::new(&dir, own, &encrypted, config, spares);
             let others: Vec<usize> = (server + 1..servers).collect();
-            nodes.push(Node::new(server, dir, dialect, limits, &others, disk));
+            nodes.push(Node::new(server, dir, (dialect, keys), limits, &others, disk));
         }
         let faulty = !dice.one_in(4);
         let meddling = faulty && dice.one_in(6);
@@ -130,6 +137,7 @@ impl World {
             wires: Vec::new(),
             model,
             things,
+            crypts,
             mirrors,
             lengths,
             limits,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use styx::client::whole_blocks;
 use styx::server::Ename;
-use styx::{IOHDRSZ, MAXWELEM, NOFID, Qid, Stat, Tmsg, UpTo16, enames, mtype, omode, qt};
+use styx::{MAXWELEM, NOFID, Qid, Stat, Tmsg, UpTo16, enames, mtype, omode, qt};
 
 use super::{Asked, Broken, Cause, Done, JobId, Mount, ROOT, State};
 use crate::inner::{DEVICE_TYPE, FileKey};
@@ -133,8 +134,8 @@ impl FileState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFid {
     pub fid: u32,
-    /// The most bytes of one message.
-    pub iounit: u32,
+    /// The most bytes of one message, at least 1.
+    pub unit: u32,
 }
 
 /// A walk, and what it is for.
@@ -312,12 +313,11 @@ impl Mount {
         identity: Identity,
         now: Instant,
     ) {
-        let most = self.client.msize() - IOHDRSZ;
-        let iounit = if iounit == 0 { most } else { iounit.min(most) };
+        let unit = whole_blocks(self.client.unit(iounit));
         let (mount, dropped) = (self.number, self.dropped.clone());
         let changes = self.changes.of(FileKey::Remote(mount, identity.qid_path));
         let Some(state) = self.file(file) else { return self.clunk(fid, now) };
-        state.open = Ok(OpenFid { fid, iounit });
+        state.open = Ok(OpenFid { fid, unit });
         state.identity = Some(identity);
         if let Some(job) = state.job.take() {
             let losses = state.losses.clone();

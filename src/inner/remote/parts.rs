@@ -1,5 +1,5 @@
-//! Reads, writes and syncs of the files of a mount. A transfer that is larger than the server's
-//! iounit goes out in parts, and is put together again when they have come back.
+//! Reads, writes and syncs of the files of a mount. A transfer that is larger than one message can carry
+//! goes out in parts, and is put together again when they have come back.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::inner::Op;
 /// that are large by far are so kept from using up the tags.
 const MAX_UNDER_WAY: usize = 1024;
 
-/// A read or write, in parts of the server's iounit.
+/// A read or write, in parts.
 #[derive(Debug)]
 pub(super) struct Split {
     op: Op,
@@ -123,7 +123,7 @@ impl Mount {
             fid: open.fid,
             offset,
             count,
-            unit: open.iounit.max(1) as usize,
+            unit: open.unit as usize,
             data: Vec::new(),
             base: 0,
             asked: 0,

@@ -130,8 +130,8 @@ impl Client {
             _ => None,
         });
         let Some((fid, thing)) = open else { return false };
-        let Thing { length, ref ranges, .. } = scene.things[thing];
-        let count = length.min(u64::from(self.msize - IOHDRSZ));
+        let Thing { length, grain, ref ranges, .. } = scene.things[thing];
+        let count = length.min(u64::from(self.msize - IOHDRSZ) / grain * grain);
         let ranges = part(ranges, 0, count);
         while (self.asked.len() as u64 * count) < limits::OUTPUT as u64 * 3 / 2
             && self.asked.len() < GREEDY_REQUESTS
@@ -153,7 +153,7 @@ impl Client {
     }
 
     fn transfer(&mut self, fid: u32, thing: usize, scene: &mut Scene<'_>) {
-        let Thing { length, ref ranges, tree, .. } = scene.things[thing];
+        let Thing { length, grain, ref ranges, tree, .. } = scene.things[thing];
         let kind = scene.dice.below(10);
         let same = (fid, self.fids[&fid].serial);
         if kind == 0 {
@@ -165,13 +165,15 @@ impl Client {
         let largest = if kind < 6 && scene.dice.one_in(4) { LARGEST_READ } else { LARGEST };
         let most = largest.min((self.msize - IOHDRSZ) as usize);
         let most = if scene.dice.one_in(2) { most.min(600) } else { most };
-        let mut count = 1 + scene.dice.below(most) as u64;
+        let count = 1 + scene.dice.below(most) as u64;
+        let mut count = (count / grain).max(1) * grain;
         // Some places are asked for more than others, so that requests meet.
         let offset = match scene.dice.below(3) {
             0 => scene.dice.below(length as usize) as u64,
             1 => length - (1 + scene.dice.below(2000) as u64).min(length),
             _ => (scene.dice.below(4) as u64 * 6000).min(length - 1),
-        };
+        } / grain
+            * grain;
         if tree == "#U" {
             count = count.min(length - offset);
         }
@@ -212,6 +214,7 @@ impl Client {
                 tree: "",
                 name: new,
                 length: file.length,
+                grain: 1,
                 ranges: file.ranges.clone(),
             };
             let data = message.as_bytes();

@@ -1,10 +1,9 @@
 //! A server at work: what the event loop does in a turn, and what can be seen of it.
 
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use dsfs::ctl::{Entry, Keys};
+use dsfs::ctl::Entry;
 use dsfs::event_loop::connection::{Share, Turn};
 use dsfs::inner::{Carrier, File, Inner};
 use dsfs::integrity::Service;
@@ -258,8 +257,8 @@ impl Life {
             && self.failed.is_none()
             && let Some(line) = self.lines.front()
         {
-            let (keys, owner) = (Rc::new(Keys::default()), (Owner::Saved(0), 0));
-            let kept = (&keys, self.host.restoring);
+            let owner = (Owner::Saved(0), 0);
+            let kept = (&self.keys, self.host.restoring);
             match self.world.control.restore(&mut self.host, line, kept, owner) {
                 Poll::Pending => self.under_way = true,
                 Poll::Ready(result) => self.line_ended(result),

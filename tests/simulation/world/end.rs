@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::clients::Client;
-use crate::device_model::{Files, Kind, Node as Shape};
+use crate::device_model::{Files, HEADER, Kind, Node as Shape};
 use crate::model::part;
 use crate::net::Side;
 use crate::node::Node;
@@ -231,9 +231,14 @@ impl World {
             }
         }
         self.model.clock += 1;
+        let mut plain = files.clone();
+        for crypt in &self.crypts {
+            let data = crypt.read(&files, 0, crypt.length).expect("it is whole");
+            crypt.inner[0].write(&mut plain, HEADER, &data).expect("it is whole");
+        }
         for thing in &self.things {
             let bytes = thing.ranges.iter().flat_map(|&(file, start, count)| {
-                files[file][start as usize..(start + count) as usize].iter().copied()
+                plain[file][start as usize..(start + count) as usize].iter().copied()
             });
             let bytes: Vec<u8> = bytes.collect();
             if let Err(error) = self.model.check(self.model.clock, &thing.ranges, &bytes) {
