@@ -201,6 +201,8 @@ impl<C: Carrier> Machine<'_, C> {
             let bad = match result.take() {
                 Some(Ok(moved)) if moved == legs.span.count => return Some(Ok(moved)),
                 Some(Ok(moved)) => Some(BadRead::Short(moved as u64)),
+                // A crypt device gives whole sectors only: no disk has failed.
+                Some(Err(ename)) if ename == enames::EBADARG => None,
                 Some(Err(_)) => Some(BadRead::Error),
                 None => None,
             };

@@ -192,6 +192,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
             return Poll::Pending;
         }
         let is_synced = self.syncs_writes && direction == Direction::Write;
+        // Small writes that come together are looked after together.
         if direction != Direction::Write {
             self.look_at_legs(carrier);
         }

@@ -354,6 +354,21 @@ fn a_read_that_a_hole_overtakes_is_answered_by_another_leg() {
     assert_eq!(real.next_finished(), Some((1, Ok(read))));
 }
 
+/// A client that reads oddly takes no leg out of service.
+#[test]
+fn a_leg_that_gives_whole_sectors_only_has_not_failed_a_read_of_less() {
+    let crypt = Shape::Crypt(Shape::File(2 * SECTOR).into());
+    let shape = Shape::Mirror(vec![crypt, Shape::File(2 * SECTOR)]);
+    let mut scene = Scene::new(Dialect::Plan9, &shape);
+    let mirror = scene.devices[0].1.clone();
+    for number in 0..20 {
+        let read = scene.real.read(&mirror, 7, 10, number);
+        assert!(matches!(read, Some(Ok(data)) if data.len() == 10), "read {number}");
+    }
+    let known = mirror.mirror().expect("it is a mirror");
+    assert!(known.is_sound(), "nothing is wrong with it");
+}
+
 /// A small write is not preceded by a look at its leg, unless it is that leg's end.
 #[test]
 fn a_hole_that_a_write_leaves_is_not_read_afterwards() {

@@ -286,6 +286,7 @@ impl Mirror {
     /// A leg was made shorter behind our back, and a write to it has left a hole that reads as
     /// zeros. It is not read until all of it has been compared; it is still written.
     pub fn holed(&mut self, leg: usize, now: u64) {
+        // One that is alone is compared with nothing, and would be found short again and again.
         if self.legs.len() == 1 {
             return;
         }
