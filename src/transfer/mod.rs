@@ -242,7 +242,7 @@ impl<O: Copy + PartialEq> Transfers<O> {
         if may_be_read { direct::find(inner, (offset, count)) } else { None }
     }
 
-    /// Looks whether legs that were [written directly](direct) had been cut behind our back: there may be a hole
+    /// Looks whether legs that small writes went to had been cut behind our back: there may be a hole
     /// now, but their ends are missing still. It is done before any other transfer begins or goes on, so no hole is
     /// read and no end made up for; whoever begins transfers asks for it when no more come for now.
     ///
