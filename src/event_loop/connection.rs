@@ -374,7 +374,9 @@ impl<S: Stream> Connection<S> {
         buffers.lend(&mut self.input);
         let received = self.take_messages(&mut visit, buffers, share);
         visit.world.transfers.look_at_legs(visit.host);
-        carry_out(&mut self.session, &mut self.watch, &mut visit, &mut self.outgoing.bytes)?;
+        if !visit.world.batch.is_empty() {
+            carry_out(&mut self.session, &mut self.watch, &mut visit, &mut self.outgoing.bytes)?;
+        }
         received
     }
 
@@ -411,7 +413,8 @@ impl<S: Stream> Connection<S> {
                 let (session, watch, out) =
                     (&mut self.session, &mut self.watch, &mut self.outgoing.bytes);
                 let is_read = matches!(header(frame), Some((mtype::TREAD, _)));
-                if !is_read || visit.world.batch.is_full() {
+                let batch = &visit.world.batch;
+                if batch.is_full() || !is_read && !batch.is_empty() {
                     carry_out(session, watch, visit, out)?;
                 }
                 // A read by itself gains nothing. Who waits for a disk may have to wait for it again.
@@ -510,19 +513,7 @@ impl<S: Stream> Connection<S> {
 }
 
 /// The reads that were planned are carried out; those that would have to wait are taken once more.
-#[inline]
 fn carry_out(
-    session: &mut Session<File>,
-    watch: &mut Watch,
-    visit: &mut Visit<'_, impl Surroundings>,
-    out: &mut Buffer,
-) -> Result<(), Fatal> {
-    if visit.world.batch.is_empty() { Ok(()) } else { carry_out_all(session, watch, visit, out) }
-}
-
-// By itself, so that where none is planned nothing is set up for it.
-#[inline(never)]
-fn carry_out_all(
     session: &mut Session<File>,
     watch: &mut Watch,
     visit: &mut Visit<'_, impl Surroundings>,

@@ -21,8 +21,8 @@ const BLOCK: u32 = 4096;
 const SECTOR: u32 = 512;
 
 /// How many of at most `unit` bytes, at least 1, a part of a longer read or write should have: whole sectors, if
-/// one fits, since some devices take nothing else (`crypt` of Plan 9's fs(3)); whole blocks, where that is nearly
-/// as much, since a part of one is more work than all of it.
+/// one fits, since some devices take nothing else (`crypt` of Plan 9's fs(3)); whole blocks, where that costs no
+/// more than an eighth, since a part of one is more work than all of it.
 pub fn whole_blocks(unit: u32) -> u32 {
     match unit {
         ..SECTOR => unit,

@@ -369,7 +369,7 @@ fn a_leg_that_gives_whole_sectors_only_has_not_failed_a_read_of_less() {
     assert!(known.is_sound(), "nothing is wrong with it");
 }
 
-/// A small write is not preceded by a look at its leg, unless it is that leg's end.
+/// No look at the leg comes before a small write, unless that is at the mirror's end.
 #[test]
 fn a_hole_that_a_write_leaves_is_not_read_afterwards() {
     let mut files = Files::new();

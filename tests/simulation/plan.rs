@@ -86,8 +86,6 @@ pub struct Plan {
     pub messages: Vec<String>,
     pub keys: Vec<String>,
     names: usize,
-    /// What is placed now is below a device that encrypts it.
-    sealed: bool,
 }
 
 impl Plan {
@@ -106,7 +104,6 @@ impl Plan {
             messages: vec![String::new(); servers],
             keys: vec![String::new(); servers],
             names: 0,
-            sealed: false,
         };
         for server in 0..servers {
             plan.add_device(server, dice);
@@ -122,12 +119,12 @@ impl Plan {
         let shape = shape(dice, length, self.dialect);
         let node = Node::build(&shape, self.dialect, &mut self.files);
         self.homes.resize(self.files.len(), server);
+        let crypts = node.all().into_iter().filter(|node| node.kind == Kind::Crypt);
+        self.crypts.extend(crypts.cloned());
         self.place(&node, server, false, dice);
         let all = self.homes.clone();
         self.shared.resize(self.files.len(), Vec::new());
         self.fill(&node, &all);
-        let crypts = node.all().into_iter().filter(|node| node.kind == Kind::Crypt);
-        self.crypts.extend(crypts.cloned());
     }
 
     /// Puts a device on a server and what it is made of there or elsewhere.
@@ -140,12 +137,9 @@ impl Plan {
             }
             _ => {
                 let within = inside || matches!(node.kind, Kind::Mirror | Kind::Crypt);
-                let sealed = self.sealed;
-                self.sealed |= node.kind == Kind::Crypt;
                 let inner = node.inner.iter();
                 let inner: Vec<Placed> =
                     inner.map(|inner| self.place_inner(inner, server, within, dice)).collect();
-                self.sealed = sealed;
                 let paths: Vec<&str> = inner.iter().map(|placed| &placed.path[..]).collect();
                 let name = self.configure(server, node.kind, &paths.join(" "));
                 if node.kind == Kind::Mirror {
@@ -154,10 +148,13 @@ impl Plan {
                         placed.servers.iter().all(|&server| server == home).then_some(home)
                     };
                     let homes: Vec<Option<usize>> = inner.iter().map(home).collect();
+                    // What a spare file holds at first would be nobody's, but decrypted.
+                    let encrypted = self.encrypted();
+                    let is_plain =
+                        |leg: &Node| matches!(leg.kind, Kind::File(n) if !encrypted.contains(&n));
                     let spare = |(leg, home): (&Node, &Option<usize>)| {
-                        let is_file = matches!(leg.kind, Kind::File(_)) && *home == Some(server);
-                        (is_file && !sealed && dice.one_in(2))
-                            .then(|| self.add_spare(server, leg.length))
+                        let is_one = is_plain(leg) && *home == Some(server);
+                        (is_one && dice.one_in(2)).then(|| self.add_spare(server, leg.length))
                     };
                     let spares = node.inner.iter().zip(&homes).map(spare).collect();
                     let mirrors = node.all().iter().filter(|n| n.kind == Kind::Mirror).count();

@@ -172,8 +172,8 @@ impl Client {
             0 => scene.dice.below(length as usize) as u64,
             1 => length - (1 + scene.dice.below(2000) as u64).min(length),
             _ => (scene.dice.below(4) as u64 * 6000).min(length - 1),
-        } / grain
-            * grain;
+        };
+        let offset = offset / grain * grain;
         if tree == "#U" {
             count = count.min(length - offset);
         }
